@@ -1,0 +1,134 @@
+"""What a dialect and an upstream must offer. Modules and objects are checked against these by mypy."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from qwen_gateway.turn.catalog import Catalog
+from qwen_gateway.turn.events import Event
+from qwen_gateway.turn.faults import Fault
+from qwen_gateway.turn.flow import Flow, HttpCall
+from qwen_gateway.turn.prompt import Prompt
+from qwen_gateway.turn.reply import Reply
+from qwen_gateway.turn.request import TurnRequest
+
+
+class ReplyHead(Struct, frozen=True):
+    """What a dialect's answer says of itself: an id that stays the same, seconds since 1970, the serving model."""
+
+    id: str
+    created: int
+    model: str
+
+
+class Writer(Protocol):
+    """Events → bytes of one streamed answer. Each call returns whole records, ready to be sent."""
+
+    def feed(self, events: Sequence[Event]) -> bytes: ...
+    def fail(self, fault: Fault) -> bytes:
+        """The dialect's own end of a broken stream. Never looks like a success."""
+        ...
+
+
+class Dialect(Protocol):
+    """A client API. Stateless; a module satisfies it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Paths that take a turn by POST, such as `/v1/chat/completions`."""
+        ...
+
+    @property
+    def stream_type(self) -> str:
+        """Content type of a streamed answer."""
+        ...
+
+    @property
+    def heartbeat(self) -> bytes:
+        """Bytes that a client of this dialect ignores, sent while nothing else is."""
+        ...
+
+    def read(self, body: bytes) -> TurnRequest:
+        """Raises InvalidRequest that names the parameter."""
+        ...
+
+    def writer(self, request: TurnRequest, head: ReplyHead) -> Writer: ...
+    def whole(self, request: TurnRequest, head: ReplyHead, reply: Reply) -> bytes: ...
+    def refusal(self, fault: Fault) -> bytes: ...
+
+
+class Identity(Protocol):
+    """An account's session, as far as an upstream needs to see it to write headers."""
+
+    @property
+    def cookie_header(self) -> str: ...
+    @property
+    def bearer(self) -> str | None: ...
+    @property
+    def user_agent(self) -> str | None: ...
+
+
+class Moment(Struct, frozen=True):
+    """The clock and the randomness of one call, so that what uses them stays pure."""
+
+    now: float
+    """Seconds since 1970."""
+    request_id: str
+    """A fresh UUID."""
+
+
+class Decoder(Protocol):
+    """Bytes of one streamed answer → events. The same events for any cut of the bytes."""
+
+    @property
+    def settled(self) -> bool:
+        """The answer is whole; only the end of the stream is missing."""
+        ...
+
+    @property
+    def has_usage(self) -> bool:
+        """The upstream has given token figures so far, so none need to be estimated."""
+        ...
+
+    def feed(self, data: bytes) -> list[Event]: ...
+    def close(self) -> list[Event]: ...
+
+
+class Tokens(Struct, frozen=True):
+    """A refreshed session. `expires_at` in seconds since 1970."""
+
+    access_token: str
+    refresh_token: str | None = None
+    expires_at: float | None = None
+
+
+class Upstream(Protocol):
+    """A site that answers. Pure: says what to send and understands what comes back."""
+
+    @property
+    def name(self) -> str: ...
+    def open_chat(self, who: Identity, at: Moment, prompt: Prompt, title: str) -> Flow[str]:
+        """Makes a place for the answer. Returns its id."""
+        ...
+
+    def ask(self, who: Identity, at: Moment, chat_id: str, prompt: Prompt) -> HttpCall:
+        """Raises ContextTooLong when the call would be larger than the site takes."""
+        ...
+
+    def decoder(self, chat_id: str) -> Decoder: ...
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault | None:
+        """The fault that a reply other than a stream stands for. `None`: no fault to be seen."""
+        ...
+
+    def is_stream(self, status: int, headers: Mapping[str, str]) -> bool: ...
+    def stop(self, who: Identity, at: Moment, chat_id: str, answer_id: str | None) -> Flow[None]: ...
+    def discard(self, who: Identity, at: Moment, chat_id: str) -> Flow[None]: ...
+    def find_titled(self, who: Identity, at: Moment, title: str) -> Flow[str | None]:
+        """The id of the chat with exactly this title, among the newest ones."""
+        ...
+
+    def models(self, who: Identity, at: Moment) -> Flow[Catalog]: ...
+    def refresh(self, who: Identity, at: Moment) -> Flow[Tokens]: ...
