@@ -1,0 +1,90 @@
+"""The body of a completion, as the web client of September 2026 writes it (`req_t2t_*_2026-09-14.json`)."""
+
+import msgspec
+
+from qwen_gateway.turn.contracts import Moment
+from qwen_gateway.turn.faults import ContextTooLong
+from qwen_gateway.turn.prompt import Prompt
+
+_encode = msgspec.json.Encoder().encode
+
+# The three ways to answer that the site's own switch offers. Without `output_schema` the deltas carry no phase
+# (tried both ways by Rfym21/Qwen2API, commit 1198003, 2026-07-05).
+_MODES = {
+    "off": {"thinking_enabled": False, "auto_thinking": False, "thinking_mode": "Fast"},
+    "on": {
+        "thinking_enabled": True,
+        "auto_thinking": False,
+        "thinking_mode": "Thinking",
+        "thinking_format": "summary",
+    },
+    "auto": {
+        "thinking_enabled": True,
+        "auto_thinking": True,
+        "thinking_mode": "Auto",
+        "thinking_format": "summary",
+    },
+}
+
+
+def chat_type(prompt: Prompt) -> str:
+    return "search" if prompt.search else "t2t"
+
+
+def completion(prompt: Prompt, chat_id: str, at: Moment, limit: int) -> bytes:
+    """The bytes to POST. Raises ContextTooLong when they are more than `limit`."""
+    kind, seconds = chat_type(prompt), int(at.now)
+    body = _encode(
+        {
+            "stream": True,
+            "version": "2.1",
+            "incremental_output": True,
+            "chatId": chat_id,
+            "parentId": "",
+            "chat_id": chat_id,
+            "chat_mode": "normal",
+            "model": prompt.model,
+            "parent_id": None,
+            "messages": [
+                {
+                    "id": None,
+                    "fid": at.request_id,
+                    "parentId": None,
+                    "childrenIds": [],
+                    "role": "user",
+                    "content": prompt.text,
+                    "user_action": "chat",
+                    "files": [],
+                    "timestamp": seconds,
+                    "models": [prompt.model],
+                    "model": "",
+                    "chat_type": kind,
+                    "feature_config": _features(prompt),
+                    "extra": {"meta": {"subChatType": kind}},
+                    "sub_chat_type": kind,
+                    "parent_id": None,
+                }
+            ],
+            "timestamp": seconds,
+        }
+    )
+    if len(body) > limit:
+        raise ContextTooLong(
+            f"The conversation is too long for the site: it would be {len(body):,} bytes in one message, and the "
+            f"site refuses more than about {limit:,}. Shorten the history, or start a new chat.",
+            param="messages",
+        )
+    return body
+
+
+def _features(prompt: Prompt) -> dict[str, object]:
+    features: dict[str, object] = {
+        **_MODES[prompt.thinking.mode or "off"],
+        "output_schema": "phase",
+        "research_mode": "normal",
+        # The web client always lets the model search by itself. An API client asked for search or did not.
+        "auto_search": prompt.search,
+    }
+    if prompt.thinking.budget is not None:
+        features["thinking_budget"] = prompt.thinking.budget
+    return features

@@ -1,0 +1,147 @@
+"""The site as an upstream: every call that the gateway makes there, and what its replies mean."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from qwen_gateway.turn.catalog import Catalog
+from qwen_gateway.turn.contracts import Identity, Moment, Tokens
+from qwen_gateway.turn.faults import ChatLost, Drift, Fault, LoginExpired
+from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply, Method
+from qwen_gateway.turn.prompt import Prompt
+from qwen_gateway.upstreams.qwen import body, catalog, faults
+from qwen_gateway.upstreams.qwen.decoder import Decoder
+from qwen_gateway.upstreams.qwen.headers import SiteConfig, headers
+
+_encode = msgspec.json.encode
+
+
+class QwenSite:
+    """Satisfies `turn.contracts.Upstream`. Holds its configuration and nothing else."""
+
+    name = "qwen"
+    fallback_catalog = catalog.FALLBACK
+    aliases = catalog.ALIASES
+
+    def __init__(self, config: SiteConfig) -> None:
+        self._config = config
+
+    def open_chat(self, who: Identity, at: Moment, prompt: Prompt, title: str) -> Flow[str]:
+        """`title` is kept by the site until the first answer (body of G1; the body of September 2026 has none)."""
+        data = yield from self._post(
+            who,
+            at,
+            "/api/v2/chats/new",
+            {
+                "title": title,
+                "chatId": "",
+                "models": [prompt.model],
+                "project_id": "",
+                "timestamp": int(at.now * 1000),  # milliseconds here, seconds in a completion
+                "chat_type": body.chat_type(prompt),
+                "chat_mode": "normal",
+            },
+            page="/c/new-chat",
+        )
+        if not isinstance(data, dict) or not isinstance(data.get("id"), str) or not data["id"]:
+            raise Drift("Qwen's site made a chat without saying its id. The site may have changed.")
+        return str(data["id"])
+
+    def ask(self, who: Identity, at: Moment, chat_id: str, prompt: Prompt) -> HttpCall:
+        sent = headers(self._config, who, at, page=f"/c/{quote(chat_id, safe='')}")
+        sent["X-Accel-Buffering"] = "no"
+        return HttpCall(
+            "POST",
+            f"{self._config.url}/api/v2/chat/completions?chat_id={quote(chat_id, safe='')}",
+            sent,
+            body.completion(prompt, chat_id, at, self._config.max_body),
+        )
+
+    def decoder(self, chat_id: str) -> Decoder:
+        return Decoder(chat_id)
+
+    def is_stream(self, status: int, headers: Mapping[str, str]) -> bool:
+        """A stream unless the reply says JSON or HTML, which mean an error or a challenge here."""
+        kind = headers.get("content-type", "")
+        return status == 200 and "json" not in kind and "html" not in kind
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault | None:
+        return faults.of_reply(status, headers, body)
+
+    def stop(self, who: Identity, at: Moment, chat_id: str, answer_id: str | None) -> Flow[None]:
+        """Ends a running answer. Closing the connection alone does not: the site goes on to write (2026-08)."""
+        told = {"chat_id": chat_id, **({"response_id": answer_id} if answer_id else {})}
+        path = f"/api/v2/chat/completions/stop?chat_id={quote(chat_id, safe='')}"
+        yield from self._post(who, at, path, told, page=f"/c/{quote(chat_id, safe='')}")
+
+    def discard(self, who: Identity, at: Moment, chat_id: str) -> Flow[None]:
+        """Deletes the chat. One that is gone already counts as deleted."""
+        try:
+            yield from self._call("DELETE", who, at, f"/api/v2/chats/{quote(chat_id, safe='')}")
+        except ChatLost:
+            return
+
+    def find_titled(self, who: Identity, at: Moment, title: str) -> Flow[str | None]:
+        """Looks at the first page of chats (about 50): the chat was made a moment before a crash."""
+        data = yield from self._call("GET", who, at, "/api/v2/chats/?page=1&exclude_project=true")
+        for chat in data if isinstance(data, list) else ():
+            if isinstance(chat, dict) and chat.get("title") == title and isinstance(chat.get("id"), str):
+                return str(chat["id"])
+        return None
+
+    def models(self, who: Identity, at: Moment) -> Flow[Catalog]:
+        """The list depends on who asks. Falls back to the older address, which the site still served in 2026-09."""
+        reply = yield self._get(who, at, "/api/v2/models/")
+        fault = self.refusal(reply.status, reply.headers, reply.body)
+        if isinstance(fault, ChatLost) or reply.status == 404:
+            reply = yield self._get(who, at, "/api/models")
+            fault = self.refusal(reply.status, reply.headers, reply.body)
+        if fault is not None:
+            raise fault
+        return catalog.read(reply.body)
+
+    def refresh(self, who: Identity, at: Moment) -> Flow[Tokens]:
+        """A new access token (15 minutes) from the session's cookies. Raises LoginExpired."""
+        sent = headers(self._config, who, at)
+        sent["x-request-origin"] = self._config.url
+        sent["Sec-Fetch-Site"] = "same-site"
+        sent.pop("Authorization", None)  # the cookies are the credential here; an expired token only confuses
+        reply = yield HttpCall("GET", f"{self._config.auth_url}/api/v2/auths/refresh", sent)
+        data = _data(reply)
+        token = data.get("access_token") if isinstance(data, dict) else None
+        if not isinstance(token, str) or not token:
+            raise LoginExpired("Qwen's site gave no new access token for this session. Log in there again.")
+        refresh, expires = data.get("refresh_token"), data.get("expires_at")
+        return Tokens(
+            token,
+            refresh if isinstance(refresh, str) and refresh else None,
+            float(expires) if isinstance(expires, int | float) else None,
+        )
+
+    def _get(self, who: Identity, at: Moment, path: str) -> HttpCall:
+        return HttpCall("GET", self._config.url + path, headers(self._config, who, at))
+
+    def _call(self, method: Method, who: Identity, at: Moment, path: str) -> Flow[Any]:
+        reply = yield HttpCall(method, self._config.url + path, headers(self._config, who, at))
+        return _data(reply)
+
+    def _post(self, who: Identity, at: Moment, path: str, told: object, *, page: str) -> Flow[Any]:
+        sent = headers(self._config, who, at, page=page)
+        reply = yield HttpCall("POST", self._config.url + path, sent, _encode(told))
+        return _data(reply)
+
+
+def _data(reply: HttpReply) -> Any:
+    """What the envelope holds. Raises the fault that the reply stands for."""
+    fault = faults.of_reply(reply.status, reply.headers, reply.body)
+    if fault is not None:
+        raise fault
+    try:
+        envelope = msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise Drift("Qwen's site sent something that is not JSON. The site may have changed.") from problem
+    if not isinstance(envelope, dict) or "data" not in envelope:
+        raise Drift("Qwen's site sent an answer without data. The site may have changed.")
+    return envelope["data"]
