@@ -1,0 +1,1 @@
+"""A conversation as the site takes it: one message. Pure."""
