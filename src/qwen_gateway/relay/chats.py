@@ -1,0 +1,176 @@
+"""The chats that we make at the site: each is written down before it is made, and deleted as the operator wishes.
+
+Only chats in the journal are ever touched. One whose id never reached us (a crash, a client that left in that
+moment) is found by its title, which no other chat has, because we chose it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Literal
+
+import msgspec
+import structlog
+
+from qwen_gateway.relay.account import Account
+from qwen_gateway.relay.drive import drive
+from qwen_gateway.relay.ports import Ambient, ChatJournal, ChatRecord, Transport
+from qwen_gateway.turn.contracts import Upstream
+from qwen_gateway.turn.faults import Fault, TimedOut, Unreachable
+from qwen_gateway.turn.prompt import Prompt
+
+DeletePolicy = Literal["now", "keep"] | float
+"""`now`, `keep`, or hours after the chat was made."""
+
+WORKERS = 2
+"""Deletions under way at the same time: a pace that nobody has to notice."""
+RETRY_FIRST, RETRY_LAST = 2.0, 900.0
+LOST_AFTER = 60.0
+"""Seconds after which a chat whose id never came is looked for."""
+
+_log = structlog.get_logger()
+
+
+class Chats:
+    def __init__(
+        self,
+        site: Upstream,
+        transport: Transport,
+        journal: ChatJournal,
+        ambient: Ambient,
+        *,
+        policy: DeletePolicy,
+        seconds: float,
+    ) -> None:
+        """seconds: bounds each call to the site."""
+        self._site, self._transport, self._journal, self._ambient = site, transport, journal, ambient
+        self._policy, self._seconds = policy, seconds
+        self._accounts: dict[str, Account] = {}
+        self._open: dict[str, ChatRecord] = {}  # by chat id: of turns that run
+        self._due: asyncio.Queue[tuple[ChatRecord, int]] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pending = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    @property
+    def pending(self) -> int:
+        """Chats of ended turns that wait for their stop call or their deletion."""
+        return self._pending
+
+    def start(self) -> None:
+        for _ in range(WORKERS):
+            self._spawn(self._work())
+
+    async def close(self, seconds: float) -> None:
+        """Finishes what is due now, for at most `seconds`. The journal keeps the rest for the next start."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def take_up(self, account: Account) -> None:
+        """An account has come into use: what earlier runs left in it is deleted when due."""
+        self._accounts[account.key] = account
+        for record in self._journal.records():
+            if record.account == account.key:
+                self._schedule(record, record.due)
+
+    def forget(self, account: Account) -> None:
+        """An account has gone out of use. Its chats stay in the journal until it is back."""
+        self._accounts.pop(account.key, None)
+
+    async def open(self, account: Account, prompt: Prompt) -> str:
+        """Makes a chat and returns its id. Raises faults."""
+        at = self._ambient.moment()
+        if self._policy == "keep":
+            flow = self._site.open_chat(account.session, at, prompt, "New Chat")
+            return await drive(flow, self._transport, account, self._seconds)
+        record = ChatRecord(f"API {at.request_id}", account.key, None, at.now + LOST_AFTER)
+        self._journal.put(record)
+        flow = self._site.open_chat(account.session, at, prompt, record.title)
+        try:
+            chat_id = await drive(flow, self._transport, account, self._seconds)
+        except (asyncio.CancelledError, Unreachable, TimedOut):
+            self._schedule(record, record.due)  # it may have been made all the same
+            raise
+        except Fault:
+            self._journal.remove(record.title)
+            raise
+        hours = 0.0 if self._policy == "now" else self._policy
+        made = msgspec.structs.replace(record, chat_id=chat_id, due=at.now + hours * 3600)
+        self._journal.put(made)
+        self._open[chat_id] = made
+        return chat_id
+
+    def release(self, account: Account, chat_id: str, *, answer_id: str | None, unfinished: bool) -> None:
+        """The turn is over. `unfinished`: the site may still be writing the answer, so it is told to stop."""
+        record = self._open.pop(chat_id, None)
+        if unfinished:
+            self._count(1)
+            self._spawn(self._stop(account, chat_id, answer_id, record))
+        elif record is not None:
+            self._schedule(record, record.due)
+
+    async def _stop(self, account: Account, chat_id: str, answer_id: str | None, record: ChatRecord | None) -> None:
+        try:
+            flow = self._site.stop(account.session, self._ambient.moment(), chat_id, answer_id)
+            await drive(flow, self._transport, account, self._seconds)
+        except Fault as fault:
+            _log.info("stop_failed", chat=chat_id, code=fault.code)
+        if record is not None:
+            self._schedule(record, record.due)
+        self._count(-1)
+
+    def _schedule(self, record: ChatRecord, when: float, tries: int = 0) -> None:
+        if self._closed:
+            return
+        wait = when - self._ambient.now()
+        if wait > 0:
+            # A day at most: timers of weeks lose their meaning when a machine sleeps.
+            asyncio.get_running_loop().call_later(min(wait, 86_400), self._schedule, record, when, tries)
+        else:
+            self._count(1)
+            self._due.put_nowait((record, tries))
+
+    async def _work(self) -> None:
+        while True:
+            record, tries = await self._due.get()
+            try:
+                await self._delete(record)
+                self._journal.remove(record.title)
+            except Fault as fault:
+                _log.info("delete_failed", chat=record.chat_id, code=fault.code, tries=tries + 1)
+                wait = min(RETRY_FIRST * 4**tries, RETRY_LAST)
+                self._schedule(record, self._ambient.now() + wait, tries + 1)
+            finally:
+                self._count(-1)
+
+    async def _delete(self, record: ChatRecord) -> None:
+        account = self._accounts.get(record.account)
+        if account is None:
+            raise Fault("The chat's account is not in use.", code="account_not_in_use")
+        chat_id = record.chat_id
+        if chat_id is None:
+            find = self._site.find_titled(account.session, self._ambient.moment(), record.title)
+            chat_id = await drive(find, self._transport, account, self._seconds)
+        if chat_id is not None:
+            flow = self._site.discard(account.session, self._ambient.moment(), chat_id)
+            await drive(flow, self._transport, account, self._seconds)
+
+    def _count(self, change: int) -> None:
+        self._pending += change
+        if self._pending:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

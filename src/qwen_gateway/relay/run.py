@@ -1,0 +1,213 @@
+"""One turn, from a request to events: does what the machine says, and tells it what came of it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from msgspec import Struct
+
+from qwen_gateway.history.pack import pack
+from qwen_gateway.relay.account import Account
+from qwen_gateway.relay.answer import Answer, Patience
+from qwen_gateway.relay.chats import Chats
+from qwen_gateway.relay.drive import drive
+from qwen_gateway.relay.machine import (
+    Ask,
+    Completed,
+    Done,
+    Fail,
+    Machine,
+    OpenChat,
+    Opened,
+    Outcome,
+    Refresh,
+    Refreshed,
+    Refused,
+)
+from qwen_gateway.relay.models import Models
+from qwen_gateway.relay.pipeline import Pipeline
+from qwen_gateway.relay.ports import Ambient, Transport
+from qwen_gateway.relay.watch import TurnRecord
+from qwen_gateway.turn.catalog import Choice, Model
+from qwen_gateway.turn.contracts import Tokens, Upstream
+from qwen_gateway.turn.events import SHOWN, Event, Failed, Finished, Usage
+from qwen_gateway.turn.faults import Fault, InvalidRequest, ModelNotFound
+from qwen_gateway.turn.flow import HttpCall
+from qwen_gateway.turn.prompt import Prompt
+from qwen_gateway.turn.request import Thinking, ThinkingMode, TurnRequest
+
+
+class Limits(Struct, frozen=True):
+    """Seconds. first_event: from the question to the first event; idle: between events; total: of a whole turn."""
+
+    call: float
+    first_event: float
+    first_event_thinking: float
+    idle: float
+    total: float
+
+
+class Turns:
+    """Makes turns: what all turns of one process share."""
+
+    def __init__(  # noqa: PLR0913 - the parts are joined here, once
+        self,
+        site: Upstream,
+        transport: Transport,
+        models: Models,
+        chats: Chats,
+        ambient: Ambient,
+        *,
+        limits: Limits,
+        default_thinking: ThinkingMode,
+    ) -> None:
+        self.site, self.transport, self.models, self.chats = site, transport, models, chats
+        self.ambient, self.limits = ambient, limits
+        self._default_thinking = default_thinking
+
+    async def begin(self, request: TurnRequest, account: Account, record: TurnRecord) -> "Turn":
+        """Checks all that can be checked without asking the site. Raises faults."""
+        choice = await self.models.resolve(request.model)
+        record.model, record.account = choice.model.id, account.key
+        account.check(choice.model.id)
+        prompt = self._prompt(request, choice)
+        # Too long a conversation is known before a chat is made for it.
+        self.site.ask(account.session, self.ambient.moment(), _ANY_CHAT, prompt)
+        return Turn(self, account, prompt, record)
+
+    def _prompt(self, request: TurnRequest, choice: Choice) -> Prompt:
+        search = request.search if request.search is not None else bool(choice.search)
+        if search and not choice.model.search:
+            raise InvalidRequest(f"The model {choice.model.id} cannot search.", param="model")
+        text = pack(request.messages)
+        if not text.strip():
+            raise InvalidRequest("`messages` hold no text.", param="messages")
+        return Prompt(text, choice.model.id, self._thinking(request.thinking, choice), search)
+
+    def _thinking(self, asked: Thinking, choice: Choice) -> Thinking:
+        """The request's own words, else the model name's suffix, else the setting; within what the model can."""
+        mode = asked.mode
+        if mode is None and choice.thinking is not None:
+            mode = "on" if choice.thinking else "off"
+        return Thinking(_possible(mode, choice.model, self._default_thinking), asked.budget)
+
+
+_ANY_CHAT = "00000000-0000-0000-0000-000000000000"
+
+
+def _possible(mode: ThinkingMode | None, model: Model, default: ThinkingMode) -> ThinkingMode:
+    if model.thinking == "never":
+        if mode == "on":
+            raise InvalidRequest(f"The model {model.id} cannot think.", param="model", code="unsupported_value")
+        return "off"
+    if model.thinking == "always":
+        if mode == "off":
+            raise InvalidRequest(
+                f"The model {model.id} always thinks; it cannot be switched off. Choose another model, or leave "
+                "the switch out.",
+                param="model",
+                code="unsupported_value",
+            )
+        return "on"
+    return mode or default
+
+
+class Turn:
+    """One turn that is under way. Iterate `events` once, inside `aclosing`: closing it early stops the site."""
+
+    def __init__(self, shared: Turns, account: Account, prompt: Prompt, record: TurnRecord) -> None:
+        self._shared, self._account, self._prompt, self._record = shared, account, prompt, record
+        self._shown = False
+
+    async def events(self) -> AsyncGenerator[list[Event], None]:
+        """Lists of events, one per network chunk that had any; the last event is `Finished` or `Failed`."""
+        machine = Machine(can_refresh=self._account.session.can_refresh)
+        effect = machine.first()
+        outcome: Outcome
+        while True:
+            if isinstance(effect, OpenChat):
+                outcome = await self._open(effect)
+            elif isinstance(effect, Ask):
+                answer = self._answer(effect.chat_id)
+                try:
+                    async with answer:
+                        events = await answer.ask(self._question(effect.chat_id))
+                        while events:
+                            if shown := self._showable(events):
+                                yield shown
+                            events = await answer.next()
+                finally:
+                    self._release(effect.chat_id, answer)
+                outcome = self._judge(answer)
+            elif isinstance(effect, Refresh):
+                outcome = await self._refresh()
+            elif isinstance(effect, Fail):
+                yield [Failed(effect.fault)]
+                return
+            elif isinstance(effect, Done):
+                return
+            effect = machine.next(outcome)
+
+    def _showable(self, events: list[Event]) -> list[Event]:
+        """What of `events` the client gets: not the end of an attempt that may still be tried again."""
+        if not self._shown:
+            self._shown = any(isinstance(event, SHOWN) for event in events)
+        last = events[-1]
+        if type(last) is Failed:
+            self._note_usage(events)
+            return events[:-1] if self._shown else []
+        if type(last) is Finished:
+            self._note_usage(events)
+        return events
+
+    def _note_usage(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Usage):
+                self._record.usage = event
+
+    def _answer(self, chat_id: str) -> Answer:
+        shared, limits = self._shared, self._shared.limits
+        thinks = self._prompt.thinking.mode != "off"
+        first = limits.first_event_thinking if thinks else limits.first_event
+        pipeline = Pipeline(shared.site.decoder(chat_id), self._prompt)
+        patience = Patience(first, limits.idle, limits.total)
+        return Answer(shared.site, shared.transport, self._account, pipeline, patience)
+
+    def _question(self, chat_id: str) -> HttpCall:
+        self._record.tries += 1
+        return self._shared.site.ask(self._account.session, self._shared.ambient.moment(), chat_id, self._prompt)
+
+    def _release(self, chat_id: str, answer: Answer) -> None:
+        self._shared.chats.release(self._account, chat_id, answer_id=answer.answer_id, unfinished=answer.unfinished)
+
+    def _judge(self, answer: Answer) -> Outcome:
+        if answer.fault is None:
+            self._account.succeeded()
+            return Completed()
+        return self._refused(answer.fault)
+
+    def _refused(self, fault: Fault) -> Refused:
+        self._account.failed(self._prompt.model, fault)
+        if isinstance(fault, ModelNotFound):
+            self._shared.models.gone(fault)
+        return Refused(fault, self._shown)
+
+    async def _open(self, effect: OpenChat) -> Outcome:
+        if effect.after:
+            await asyncio.sleep(effect.after)
+        try:
+            await self._account.ensure_fresh(self._renewal)
+            return Opened(await self._shared.chats.open(self._account, self._prompt))
+        except Fault as fault:
+            return self._refused(fault)
+
+    async def _refresh(self) -> Outcome:
+        try:
+            await self._account.refresh(self._renewal)
+        except Fault as fault:
+            return self._refused(fault)
+        return Refreshed()
+
+    async def _renewal(self) -> Tokens:
+        shared = self._shared
+        flow = shared.site.refresh(self._account.session, shared.ambient.moment())
+        return await drive(flow, shared.transport, self._account, shared.limits.call)
