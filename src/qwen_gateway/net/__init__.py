@@ -1,0 +1,1 @@
+"""The network. The only package that imports an HTTP client."""

@@ -1,0 +1,33 @@
+"""A lock on a file, held until its descriptor is closed or the process ends."""
+
+import os
+import sys
+from pathlib import Path
+
+
+class Taken(Exception):
+    """Another process holds the lock."""
+
+
+def take(path: Path) -> int:
+    """The descriptor that holds the lock. Raises Taken."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _lock(descriptor)
+    except OSError as problem:
+        os.close(descriptor)
+        raise Taken(str(path)) from problem
+    return descriptor
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
