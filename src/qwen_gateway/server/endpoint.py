@@ -1,0 +1,134 @@
+"""A dialect's route: from a request on the wire to a response on the wire, for one turn.
+
+A plain ASGI endpoint, without the framework's machinery per request: validation and error bodies are the
+dialect's own. Streaming and not streaming take the same way; they differ in what is done with the events.
+"""
+
+import asyncio
+import re
+import time
+from contextlib import aclosing
+
+import structlog
+
+from qwen_gateway.relay.run import Turn
+from qwen_gateway.relay.watch import TurnRecord
+from qwen_gateway.server.body import read_body
+from qwen_gateway.server.exchange import Exchange
+from qwen_gateway.server.paths import Receive, Scope, Send
+from qwen_gateway.server.refusals import fault_headers
+from qwen_gateway.server.service import Service
+from qwen_gateway.turn.contracts import Dialect, ReplyHead
+from qwen_gateway.turn.events import Failed
+from qwen_gateway.turn.faults import Bug, ClientLeft, Draining, Fault
+from qwen_gateway.turn.reply import Fold
+from qwen_gateway.turn.request import TurnRequest
+
+_log = structlog.get_logger()
+_UNSAFE_IN_HEADER = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+_JSON = b"application/json"
+
+
+class TurnEndpoint:
+    def __init__(self, service: Service, dialect: Dialect) -> None:
+        self._service, self._dialect = service, dialect
+        self._stream_head = (dialect.stream_type.encode(), dialect.heartbeat)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service, pace = self._service, self._service.pace
+        record = TurnRecord(service.new_request_id(), self._dialect.name)
+        headers = [(b"x-request-id", record.request_id.encode())]
+        exchange = Exchange(receive, send, headers, heartbeat=pace.heartbeat, write_timeout=pace.write_timeout)
+        with service.watch(record):
+            try:
+                await self._serve(scope, receive, exchange, record)
+            except Fault as fault:
+                await self._refuse(exchange, record, fault)
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) is not None:
+                    task.uncancel()
+                await self._refuse(exchange, record, _why_cancelled(exchange))
+            except Exception:  # noqa: BLE001 - see below
+                # The one place where a mistake of ours ends: the client gets an error, the log the trace.
+                _log.exception("bug", request_id=record.request_id)
+                await self._refuse(exchange, record, Bug("The gateway made a mistake. Its log says more."))
+            finally:
+                exchange.unwatch()
+
+    async def _serve(self, scope: Scope, receive: Receive, exchange: Exchange, record: TurnRecord) -> None:
+        service = self._service
+        headers = scope["headers"]
+        service.guard.check(headers)
+        caller = service.door.admit(headers)
+        service.admit()
+        body = await read_body(receive, headers, service.pace.max_body)
+        request = self._dialect.read(body)
+        del body
+        record.asked_model, record.stream = request.model[:100], request.stream
+        if request.ignored:
+            exchange.headers.append((b"x-gateway-ignored", _header_list(request.ignored)))
+        account = service.account_of(caller)
+        exchange.watch(self._stream_head if request.stream else None)
+        turn = await service.turns.begin(request, account, record)
+        exchange.headers.append((b"x-gateway-model", _UNSAFE_IN_HEADER.sub("_", record.model).encode()))
+        head = ReplyHead("chatcmpl-" + record.request_id[4:], int(time.time()), record.model)
+        deliver = self._stream if request.stream else self._whole
+        await deliver(exchange, record, request, turn, head)
+        record.end, record.status = "finished", 200
+
+    async def _stream(
+        self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turn: Turn, head: ReplyHead
+    ) -> None:
+        writer = self._dialect.writer(request, head)
+        exchange.farewell = writer.fail
+        async with aclosing(turn.events()) as batches:
+            async for events in batches:
+                last = events[-1]
+                failed = last if type(last) is Failed else None
+                data = writer.feed(events)
+                if data:
+                    if record.first_event is None:
+                        record.first_event = time.monotonic() - record.begun
+                    await exchange.write(data)
+                if failed is not None:
+                    raise failed.fault
+        exchange.unwatch()
+        await exchange.end()
+
+    async def _whole(
+        self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turn: Turn, head: ReplyHead
+    ) -> None:
+        fold = Fold()
+        async with aclosing(turn.events()) as batches:
+            async for events in batches:
+                if record.first_event is None:
+                    record.first_event = time.monotonic() - record.begun
+                fold.feed(events)
+        body = self._dialect.whole(request, head, fold.reply())
+        exchange.unwatch()
+        await exchange.whole(200, _JSON, body)
+
+    async def _refuse(self, exchange: Exchange, record: TurnRecord, fault: Fault) -> None:
+        """Tells the client of the fault: by a status as long as none was sent, else inside the stream."""
+        exchange.unwatch()
+        record.code, record.origin, record.status = fault.code, fault.origin, fault.status
+        if isinstance(fault, ClientLeft):
+            record.end = "client_left"
+            return
+        record.end = "failed" if record.tries else "refused"
+        if exchange.begun:
+            await exchange.end(exchange.farewell(fault))
+        else:
+            exchange.headers += fault_headers(fault)
+            await exchange.whole(fault.status, _JSON, self._dialect.refusal(fault))
+
+
+def _why_cancelled(exchange: Exchange) -> Fault:
+    if exchange.left:
+        return ClientLeft("The client left before the answer was complete.")
+    return Draining("The gateway is shutting down; the answer was cut off.", retry_after=5)
+
+
+def _header_list(names: tuple[str, ...]) -> bytes:
+    """Names that a client sent may hold anything; a header may not."""
+    return ", ".join(_UNSAFE_IN_HEADER.sub("_", name[:60]) for name in names).encode()

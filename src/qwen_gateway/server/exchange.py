@@ -1,0 +1,123 @@
+"""One request and its response on the wire: head, body, heartbeats, and whether the client is still there."""
+
+import asyncio
+from collections.abc import Callable
+
+from qwen_gateway.server.paths import Receive, Send
+from qwen_gateway.turn.faults import Fault
+
+
+def _no_farewell(fault: Fault) -> bytes:
+    del fault
+    return b""
+
+
+class Exchange:
+    """heartbeat: seconds of silence after which a stream gets a sign of life; before its first byte that also
+    fixes the status at 200. write_timeout: seconds that a client may take to read what was written."""
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        heartbeat: float,
+        write_timeout: float,
+    ) -> None:
+        self._receive, self._send = receive, send
+        self.headers = headers
+        self._heartbeat, self._write_timeout = heartbeat, write_timeout
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._writing_since: float | None = None
+        self._stream: tuple[bytes, bytes] | None = None  # content type and sign of life
+        self._watcher: asyncio.Task[None] | None = None
+        self.status = 0
+        self.farewell: Callable[[Fault], bytes] = _no_farewell
+        """The end of a stream that broke, in the dialect's words."""
+        self.left = False
+        """The client has closed the connection, or reads no more."""
+
+    @property
+    def begun(self) -> bool:
+        return self.status != 0
+
+    def watch(self, stream: tuple[bytes, bytes] | None = None) -> None:
+        """From now on: cancels the running task when the client leaves. `stream`: content type and sign of life
+        of the response, when it is one that has time. The request's body must have been read."""
+        self._stream = stream
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("watch needs a running task")
+        self._watcher = asyncio.create_task(self._watch(task))
+
+    def unwatch(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+
+    async def whole(self, status: int, kind: bytes, body: bytes) -> None:
+        self.status = status
+        head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *self.headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def write(self, data: bytes) -> None:
+        """Sends a piece of the stream. One piece, one write to the socket."""
+        if not self.status:
+            await self._begin()
+        self._writing_since = self._last = self._loop.time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._writing_since = None
+
+    async def end(self, data: bytes = b"") -> None:
+        """Sends the stream's last piece and its end."""
+        if not self.status:
+            await self._begin()
+        self._writing_since = self._loop.time()
+        await self._send({"type": "http.response.body", "body": data})
+        self._writing_since = None
+
+    async def _begin(self) -> None:
+        if self._stream is None:
+            raise RuntimeError("watch says what kind of stream this is")
+        self.status = 200
+        head = [
+            (b"content-type", self._stream[0]),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),  # nginx before us would collect the events
+            *self.headers,
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    async def _watch(self, task: asyncio.Task[object]) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._pause()):
+                    message = await self._receive()
+            except TimeoutError:
+                if await self._is_well():
+                    continue
+            else:
+                if message["type"] != "http.disconnect":
+                    continue
+            self.left = True
+            task.cancel()
+            return
+
+    def _pause(self) -> float:
+        """Seconds until something may be due."""
+        quiet = self._loop.time() - self._last
+        return max(0.05, min(self._heartbeat - quiet, self._write_timeout))
+
+    async def _is_well(self) -> bool:
+        """Sends a sign of life if one is due. False when the client has not read for too long."""
+        now = self._loop.time()
+        if self._writing_since is not None:
+            return now - self._writing_since < self._write_timeout
+        if self._stream is not None and now - self._last >= self._heartbeat:
+            await self.write(self._stream[1])
+        elif self._stream is None:
+            self._last = now
+        return True
