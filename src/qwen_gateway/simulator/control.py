@@ -1,0 +1,93 @@
+"""The control interface under `/__sim`, for tests and outside test kits.
+
+`POST /__sim/reset`                       forgets chats, requests, turns and switches; tokens stay valid
+`POST /__sim/program {"turns": [TURN…]}`  appends answers to the queue; `{"site": {…}}` sets switches
+`GET  /__sim/requests`                    `{"requests": [SEEN…]}` since the last reset
+`GET  /__sim/state`                       chats with their trees, and counters
+
+Once reset or program was called, a request with no fitting turn is answered `ok`; before that the demo
+responder answers. The keys of TURN and SEEN, the switches and the faults are explained in docs/simulator.md.
+What is unknown or cannot be played is refused with a 400 that names it.
+
+Not here: what the keys mean (`turns`, `site`, `seen`).
+"""
+
+import msgspec
+from aiohttp import web
+
+from . import faults
+from .frames import Json, dumps
+from .site import SITE, Switches
+from .turns import Turn
+
+
+class _Program(msgspec.Struct, forbid_unknown_fields=True):
+    turns: list[Turn] = msgspec.field(default_factory=list)
+    site: dict[str, object] = msgspec.field(default_factory=dict)
+
+
+async def reset(request: web.Request) -> web.Response:
+    site = request.app[SITE]
+    for stream in list(site.streams):
+        stream.stop()
+    site.reset()
+    site.controlled = True
+    return _json({"ok": True})
+
+
+async def program(request: web.Request) -> web.Response:
+    site = request.app[SITE]
+    try:
+        wanted = msgspec.json.decode(await request.read(), type=_Program)
+        switches = site.switches.changed(wanted.site)
+    except msgspec.DecodeError as error:
+        return _json({"error": str(error)}, status=400)
+    complaints = [turn.complaint() or faults.complaint(turn) for turn in wanted.turns]
+    complaints.append(_switch_complaint(switches))
+    for complaint in filter(None, complaints):
+        return _json({"error": complaint}, status=400)
+    site.queue += wanted.turns
+    site.switches = switches
+    site.controlled = True
+    return _json({"ok": True, "queued": len(site.queue)})
+
+
+def _switch_complaint(switches: Switches) -> str | None:
+    for key in ("refresh_fault", "models_fault", "chats_new_fault", "delete_fault"):
+        name = getattr(switches, key)
+        if name is not None and not faults.whole(name):
+            return f"`{key}` names no fault that can be a whole answer: {name}"
+    return None
+
+
+async def requests(request: web.Request) -> web.Response:
+    return _json({"requests": [seen.as_json() for seen in request.app[SITE].seen]})
+
+
+async def state(request: web.Request) -> web.Response:
+    site = request.app[SITE]
+    chats = [{**chat.as_json(), "deleted": chat.deleted} for chat in site.chats.values()]
+    return _json(
+        {
+            "chats": chats,
+            "open_streams": len(site.streams),
+            "queued": len(site.queue),
+            "refreshes": site.refreshes,
+            "deleted": site.deleted,
+            "stops": site.stops,
+            "requests_total": site.requests_total,
+        }
+    )
+
+
+def _json(body: Json, status: int = 200) -> web.Response:
+    return web.json_response(body, status=status, dumps=dumps)
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.post("/__sim/reset", reset),
+        web.post("/__sim/program", program),
+        web.get("/__sim/requests", requests),
+        web.get("/__sim/state", state),
+    ]
