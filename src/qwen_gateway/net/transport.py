@@ -6,8 +6,7 @@ aiohttp because it takes a fifth of httpx's processor time per network chunk (me
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping
 
 import aiohttp
 from yarl import URL
@@ -49,26 +48,14 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError) as problem:
             raise _fault(problem) from problem
 
-    def stream(self, call: HttpCall, seconds: float) -> AbstractAsyncContextManager["HttpStreamedReply"]:
-        return self._stream(call, seconds)
-
-    @asynccontextmanager
-    async def _stream(self, call: HttpCall, seconds: float) -> AsyncGenerator["HttpStreamedReply", None]:
+    async def open(self, call: HttpCall, seconds: float) -> "HttpStreamedReply":
         try:
             async with asyncio.timeout(seconds):
-                reply = await self._request(call)
+                return HttpStreamedReply(await self._request(call))
         except TimeoutError as problem:
             raise TimedOut(f"Qwen's site did not begin to answer within {seconds:g} s.") from problem
         except (aiohttp.ClientError, OSError) as problem:
             raise _fault(problem) from problem
-        try:
-            yield HttpStreamedReply(reply)
-        finally:
-            # Back to the pool if the body was read to its end, else closed: the site shall stop sending.
-            if reply.content.at_eof() and reply.content.exception() is None:
-                reply.release()
-            else:
-                reply.close()
 
     def _request(self, call: HttpCall) -> "aiohttp.client._RequestContextManager":
         return self._session.request(
@@ -97,6 +84,14 @@ class HttpStreamedReply:
 
     def abort(self, fault: Fault) -> None:
         self._reply.content.set_exception(fault)
+
+    def close(self) -> None:
+        # Back to the pool if the body was read to its end, else closed: the site shall stop sending.
+        content = self._reply.content
+        if content.at_eof() and content.exception() is None:
+            self._reply.release()
+        else:
+            self._reply.close()
 
 
 def _headers(reply: aiohttp.ClientResponse) -> Mapping[str, str]:

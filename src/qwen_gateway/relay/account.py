@@ -7,7 +7,7 @@ from qwen_gateway.accounts.rest import Rest
 from qwen_gateway.accounts.session import Session
 from qwen_gateway.relay.ports import Ambient
 from qwen_gateway.turn.contracts import Tokens
-from qwen_gateway.turn.faults import Fault, LoginExpired
+from qwen_gateway.turn.faults import Challenged, Fault, LoginExpired
 
 _EXPIRED = (
     "The session at chat.qwen.ai has ended. Log in there in your browser and give the gateway the fresh cookies "
@@ -35,10 +35,15 @@ class Account:
         if pause is not None:
             left = max(1.0, round(pause.until - now))
             raise type(pause.fault)(
-                f"{pause.fault.text} (The gateway tries again in {left:.0f} s.)",
+                f"{pause.fault.text} (The gateway asks again in {_span(left)}.)",
                 code=pause.fault.code,
                 retry_after=left,
             )
+
+    def noticed(self, fault: Fault) -> None:
+        """Takes a fault of a call beside the turns (a deletion, the list of models): a challenge counts there too."""
+        if isinstance(fault, Challenged):
+            self.failed("", fault)
 
     def resting(self) -> Fault | None:
         """Why no model of the account can be used now, for health pages."""
@@ -53,7 +58,12 @@ class Account:
             self.session.absorb(set_cookies, self._ambient.now())
 
     def failed(self, model: str, fault: Fault) -> None:
-        self._rest.failed(model, fault, self._ambient.now())
+        """Takes a fault of the site: after a challenge the account rests, and the fault says how long."""
+        now = self._ambient.now()
+        self._rest.failed(model, fault, now)
+        pause = self._rest.pause(model, now)
+        if isinstance(fault, Challenged) and pause is not None:
+            fault.retry_after = pause.until - now
 
     def succeeded(self) -> None:
         self._rest.succeeded()
@@ -75,3 +85,10 @@ class Account:
             self.session.renew(await refresh())
         finally:
             self._refreshing = None
+
+
+def _span(seconds: float) -> str:
+    """As a person would say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from contextlib import AsyncExitStack
 from typing import Literal, Self
 
 from msgspec import Struct
@@ -40,7 +39,6 @@ class Answer:
     ) -> None:
         self._site, self._transport, self._account = site, transport, account
         self._pipeline, self._patience = pipeline, patience
-        self._stack = AsyncExitStack()
         self._state: Literal["new", "asked", "refused", "whole"] = "new"
         self._reply: StreamedReply | None = None
         self._over = False
@@ -61,7 +59,8 @@ class Answer:
     async def __aexit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        await self._stack.aclose()
+        if self._reply is not None:
+            self._reply.close()
 
     async def ask(self, call: HttpCall) -> list[Event]:
         """Sends the question and waits for the first events."""
@@ -69,7 +68,7 @@ class Answer:
         self._deadline, self._end = now + patience.first, now + patience.total
         self._state = "asked"
         try:
-            reply = await self._stack.enter_async_context(self._transport.stream(call, patience.first))
+            reply = await self._transport.open(call, patience.first)
         except Fault as fault:
             return self._failed([], fault)
         self._account.absorb(reply.set_cookies)

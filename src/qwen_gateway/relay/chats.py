@@ -122,6 +122,7 @@ class Chats:
             flow = self._site.stop(account.session, self._ambient.moment(), chat_id, answer_id)
             await drive(flow, self._transport, account, self._seconds)
         except Fault as fault:
+            account.noticed(fault)
             _log.info("stop_failed", chat=chat_id, code=fault.code)
         if record is not None:
             self._schedule(record, record.due)
@@ -141,27 +142,31 @@ class Chats:
     async def _work(self) -> None:
         while True:
             record, tries = await self._due.get()
-            try:
-                await self._delete(record)
-                self._journal.remove(record.title)
-            except Fault as fault:
-                _log.info("delete_failed", chat=record.chat_id, code=fault.code, tries=tries + 1)
-                wait = min(RETRY_FIRST * 4**tries, RETRY_LAST)
-                self._schedule(record, self._ambient.now() + wait, tries + 1)
-            finally:
-                self._count(-1)
+            account = self._accounts.get(record.account)
+            if account is not None:
+                await self._delete(account, record, tries)
+            self._count(-1)
 
-    async def _delete(self, record: ChatRecord) -> None:
-        account = self._accounts.get(record.account)
-        if account is None:
-            raise Fault("The chat's account is not in use.", code="account_not_in_use")
-        chat_id = record.chat_id
-        if chat_id is None:
-            find = self._site.find_titled(account.session, self._ambient.moment(), record.title)
-            chat_id = await drive(find, self._transport, account, self._seconds)
-        if chat_id is not None:
-            flow = self._site.discard(account.session, self._ambient.moment(), chat_id)
-            await drive(flow, self._transport, account, self._seconds)
+    async def _delete(self, account: Account, record: ChatRecord, tries: int) -> None:
+        if (rests := account.resting()) is not None:
+            # Left alone in this too. No try is counted.
+            self._schedule(record, self._ambient.now() + (rests.retry_after or RETRY_LAST), tries)
+            return
+        try:
+            chat_id = record.chat_id or await self._find(account, record.title)
+            if chat_id is not None:
+                flow = self._site.discard(account.session, self._ambient.moment(), chat_id)
+                await drive(flow, self._transport, account, self._seconds)
+            self._journal.remove(record.title)
+        except Fault as fault:
+            account.noticed(fault)
+            _log.info("delete_failed", chat=record.chat_id, code=fault.code, tries=tries + 1)
+            wait = min(RETRY_FIRST * 4**tries, RETRY_LAST)
+            self._schedule(record, self._ambient.now() + wait, tries + 1)
+
+    async def _find(self, account: Account, title: str) -> str | None:
+        flow = self._site.find_titled(account.session, self._ambient.moment(), title)
+        return await drive(flow, self._transport, account, self._seconds)
 
     def _count(self, change: int) -> None:
         self._pending += change

@@ -1,7 +1,6 @@
 """What the middle needs from the rim, and nothing about how it is done."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from msgspec import Struct
@@ -23,7 +22,11 @@ class StreamedReply(Protocol):
         ...
 
     def abort(self, fault: Fault) -> None:
-        """Closes the connection; the `read` that waits, and any later one, raises `fault`."""
+        """The `read` that waits, and any later one, raises `fault`."""
+        ...
+
+    def close(self) -> None:
+        """Gives the connection back, or closes it when the body was not read to its end."""
         ...
 
 
@@ -31,9 +34,8 @@ class Transport(Protocol):
     """Sends calls. Raises Unreachable and TimedOut."""
 
     async def send(self, call: HttpCall, seconds: float) -> HttpReply: ...
-    def stream(self, call: HttpCall, seconds: float) -> AbstractAsyncContextManager[StreamedReply]:
-        """Enters when the reply's head has come, at most `seconds` after the call. Leaving closes the connection
-        unless the body was read to its end."""
+    async def open(self, call: HttpCall, seconds: float) -> StreamedReply:
+        """Returns when the reply's head has come, at most `seconds` after the call. The caller closes the reply."""
         ...
 
 

@@ -28,7 +28,7 @@ from qwen_gateway.relay.pipeline import Pipeline
 from qwen_gateway.relay.ports import Ambient, Transport
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.turn.catalog import Choice, Model
-from qwen_gateway.turn.contracts import Tokens, Upstream
+from qwen_gateway.turn.contracts import Question, Tokens, Upstream
 from qwen_gateway.turn.events import SHOWN, Event, Failed, Finished, Usage
 from qwen_gateway.turn.faults import Fault, InvalidRequest, ModelNotFound
 from qwen_gateway.turn.flow import HttpCall
@@ -71,8 +71,7 @@ class Turns:
         account.check(choice.model.id)
         prompt = self._prompt(request, choice)
         # Too long a conversation is known before a chat is made for it.
-        self.site.ask(account.session, self.ambient.moment(), _ANY_CHAT, prompt)
-        return Turn(self, account, prompt, record)
+        return Turn(self, account, self.site.question(prompt), record)
 
     def _prompt(self, request: TurnRequest, choice: Choice) -> Prompt:
         search = request.search if request.search is not None else bool(choice.search)
@@ -89,9 +88,6 @@ class Turns:
         if mode is None and choice.thinking is not None:
             mode = "on" if choice.thinking else "off"
         return Thinking(_possible(mode, choice.model, self._default_thinking), asked.budget)
-
-
-_ANY_CHAT = "00000000-0000-0000-0000-000000000000"
 
 
 def _possible(mode: ThinkingMode | None, model: Model, default: ThinkingMode) -> ThinkingMode:
@@ -114,8 +110,9 @@ def _possible(mode: ThinkingMode | None, model: Model, default: ThinkingMode) ->
 class Turn:
     """One turn that is under way. Iterate `events` once, inside `aclosing`: closing it early stops the site."""
 
-    def __init__(self, shared: Turns, account: Account, prompt: Prompt, record: TurnRecord) -> None:
-        self._shared, self._account, self._prompt, self._record = shared, account, prompt, record
+    def __init__(self, shared: Turns, account: Account, question: Question, record: TurnRecord) -> None:
+        self._shared, self._account, self._question, self._record = shared, account, question, record
+        self._prompt = question.prompt
         self._shown = False
 
     async def events(self) -> AsyncGenerator[list[Event], None]:
@@ -130,7 +127,7 @@ class Turn:
                 answer = self._answer(effect.chat_id)
                 try:
                     async with answer:
-                        events = await answer.ask(self._question(effect.chat_id))
+                        events = await answer.ask(self._call(effect.chat_id))
                         while events:
                             if shown := self._showable(events):
                                 yield shown
@@ -172,9 +169,9 @@ class Turn:
         patience = Patience(first, limits.idle, limits.total)
         return Answer(shared.site, shared.transport, self._account, pipeline, patience)
 
-    def _question(self, chat_id: str) -> HttpCall:
+    def _call(self, chat_id: str) -> HttpCall:
         self._record.tries += 1
-        return self._shared.site.ask(self._account.session, self._shared.ambient.moment(), chat_id, self._prompt)
+        return self._shared.site.ask(self._account.session, self._shared.ambient.moment(), chat_id, self._question)
 
     def _release(self, chat_id: str, answer: Answer) -> None:
         self._shared.chats.release(self._account, chat_id, answer_id=answer.answer_id, unfinished=answer.unfinished)

@@ -25,25 +25,34 @@ EXPOSED = ["x-request-id", "x-gateway-model", "x-gateway-ignored", "x-gateway-fa
 def build(service: Service, pages: Pages, dialects: Sequence[Dialect], *, prefix: str, origins: Sequence[str]) -> App:
     """prefix: path before all routes, which also go without it. origins: web origins that browsers let in."""
     app = FastAPI(title="Qwen Gateway", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    turns = [(path, dialect) for dialect in dialects for path in dialect.routes]
-    # First in the list, so that the router finds them first.
-    app.router.routes[:0] = [Route(path, TurnEndpoint(service, dialect), methods=["POST"]) for path, dialect in turns]
+    turns: dict[str, App] = {path: TurnEndpoint(service, dialect) for dialect in dialects for path in dialect.routes}
+    for path, endpoint in turns.items():
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     pages.add_to(app)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
     describe(app)
-    versioned = frozenset({path for path, _ in turns} | {"/v1/models"})
-    outer: App = app
     if origins:
-        outer = CORSMiddleware(
-            app,
-            allow_origins=list(origins),
-            allow_methods=["*"],
-            allow_headers=["*"],  # reflects what the browser asks for
-            expose_headers=EXPOSED,
-            max_age=600,
-        )
-    return Paths(outer, prefix, versioned, frozenset(path for path, _ in turns), service.new_request_id)
+        turns = {path: _shared(endpoint, origins) for path, endpoint in turns.items()}
+    return Paths(
+        _shared(app, origins) if origins else app,
+        turns,
+        prefix=prefix,
+        versioned=frozenset({*turns, "/v1/models"}),
+        new_id=service.new_request_id,
+    )
+
+
+def _shared(app: App, origins: Sequence[str]) -> App:
+    """`app`, also for pages of these origins."""
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["*"],
+        allow_headers=["*"],  # reflects what the browser asks for
+        expose_headers=EXPOSED,
+        max_age=600,
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 from qwen_gateway.server.callers import Headers
 from qwen_gateway.turn.faults import Forbidden
 
+MAX_REMEMBERED = 64
+# How containers call the machine they run on. Nobody outside can make these names point anywhere.
+_CONTAINER_HOSTS = ("host.docker.internal", "gateway.docker.internal", "host.containers.internal")
+
 
 class Guard:
     """listen: the address that the server listens on. hosts: further names it answers to. origins: web origins
@@ -18,17 +22,25 @@ class Guard:
 
     def __init__(self, listen: str, hosts: Sequence[str], origins: Sequence[str]) -> None:
         self._any_host = not is_loopback(listen)
-        self._hosts = {host.lower() for host in hosts}
+        self._hosts = {*_CONTAINER_HOSTS, *(host.lower() for host in hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
+        self._passed: set[bytes] = set()  # Host headers already judged good
 
     def check(self, headers: Headers) -> None:
         """Raises Forbidden."""
-        host = origin = ""
+        raw_host = raw_origin = b""
         for name, value in headers:
             if name == b"host":
-                host = value.decode("latin-1").lower()
+                raw_host = value
             elif name == b"origin":
-                origin = value.decode("latin-1").lower()
+                raw_origin = value
+        if not raw_origin and raw_host in self._passed:
+            return
+        self._judge(raw_host.decode("latin-1").lower(), raw_origin.decode("latin-1").lower())
+        if len(self._passed) < MAX_REMEMBERED:
+            self._passed.add(raw_host)
+
+    def _judge(self, host: str, origin: str) -> None:
         if not self._any_host and not self._is_ours(_name(host)):
             raise Forbidden(
                 f"The gateway does not answer to the name {_name(host)[:100]!r}. Add it to `allowed_hosts` "

@@ -5,7 +5,7 @@ import logging.handlers
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 import msgspec
 import structlog
@@ -27,16 +27,13 @@ def configure(level: str, form: Literal["auto", "json", "text"], file: Path | No
         if readable
         else structlog.processors.JSONRenderer(serializer=_json)
     )
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    rotating = None
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(
-            logging.handlers.RotatingFileHandler(
-                file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True
-            )
+        rotating = logging.handlers.RotatingFileHandler(
+            file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True
         )
-    for handler in handlers:
-        handler.setFormatter(_Formatter())
+    lines = _Lines(sys.stderr, rotating)
     number = _LEVELS[level]
     structlog.configure(
         processors=[
@@ -46,37 +43,40 @@ def configure(level: str, form: Literal["auto", "json", "text"], file: Path | No
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: _Lines(handlers),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     # Libraries use the standard logging; what they warn of goes to the same places.
-    logging.basicConfig(level=max(number, logging.WARNING), handlers=handlers, force=True)
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Library(lines)], force=True)
 
 
 class _Lines:
-    """Hands finished lines to handlers. structlog looks its methods up by the name of the level."""
+    """Writes finished lines. structlog looks its methods up by the name of the level."""
 
-    def __init__(self, handlers: list[logging.Handler]) -> None:
-        self._handlers = handlers
+    def __init__(self, stream: TextIO, file: logging.Handler | None) -> None:
+        self._stream, self._file = stream, file
 
     def info(self, line: str) -> None:
-        record = logging.makeLogRecord({"msg": line})
-        for handler in self._handlers:
-            handler.handle(record)
+        self._stream.write(line + "\n")
+        self._stream.flush()
+        if self._file is not None:
+            self._file.handle(logging.makeLogRecord({"msg": line}))
 
     debug = warning = error = critical = exception = info
 
 
-class _Formatter(logging.Formatter):
-    """Our own lines are finished; those of libraries get the same form."""
+class _Library(logging.Handler):
+    """Gives lines of libraries the form of ours."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        if record.name is None:
-            return str(record.msg)
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
         line = {"event": record.getMessage(), "logger": record.name, "level": record.levelname.lower()}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return _json({**line, "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat()})
+            line["exception"] = logging.Formatter().formatException(record.exc_info)
+        self._lines.info(_json({**line, "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat()}))
 
 
 def _json(event: object, **_: object) -> str:

@@ -104,7 +104,7 @@ def _first(targets: Sequence[str], catalog: Catalog) -> Model | None:
 def _unknown(name: str, catalog: Catalog, aliases: Aliases) -> ModelNotFound:
     ids = [model.id for model in catalog.models]
     names = ids + [variant for model in catalog.models for variant in model.variants]
-    names += [alias for alias in aliases if "*" not in alias]
+    names += [alias for alias, targets in aliases.items() if "*" not in alias and _first(targets, catalog)]
     near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.5) or ids[:3]
     # A client's name can be anything of any length; what we say back stays short.
     shown = name if len(name) <= 100 else name[:100] + "…"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.events import Event
@@ -97,6 +97,13 @@ class Decoder(Protocol):
     def close(self) -> list[Event]: ...
 
 
+class Question(Struct, frozen=True):
+    """A prompt with the part of the work done that is the same for every try. `text`: its text as JSON."""
+
+    prompt: Prompt
+    text: Raw
+
+
 class Tokens(Struct, frozen=True):
     """A refreshed session. `expires_at` in seconds since 1970."""
 
@@ -114,9 +121,12 @@ class Upstream(Protocol):
         """Makes a place for the answer. Returns its id."""
         ...
 
-    def ask(self, who: Identity, at: Moment, chat_id: str, prompt: Prompt) -> HttpCall:
-        """Raises ContextTooLong when the call would be larger than the site takes."""
+    def question(self, prompt: Prompt) -> Question:
+        """The prompt made ready to be asked, once per turn. Raises ContextTooLong when it is larger than the site
+        takes."""
         ...
+
+    def ask(self, who: Identity, at: Moment, chat_id: str, question: Question) -> HttpCall: ...
 
     def decoder(self, chat_id: str) -> Decoder: ...
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault | None:

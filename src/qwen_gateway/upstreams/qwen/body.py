@@ -1,8 +1,9 @@
 """The body of a completion, as the web client of September 2026 writes it (`req_t2t_*_2026-09-14.json`)."""
 
 import msgspec
+from msgspec import Raw
 
-from qwen_gateway.turn.contracts import Moment
+from qwen_gateway.turn.contracts import Moment, Question
 from qwen_gateway.turn.faults import ContextTooLong
 from qwen_gateway.turn.prompt import Prompt
 
@@ -31,10 +32,28 @@ def chat_type(prompt: Prompt) -> str:
     return "search" if prompt.search else "t2t"
 
 
-def completion(prompt: Prompt, chat_id: str, at: Moment, limit: int) -> bytes:
-    """The bytes to POST. Raises ContextTooLong when they are more than `limit`."""
+ENVELOPE = 1_200
+"""Bytes that the body has around the text; 1,076 with the longest ids and model names of September 2026."""
+
+
+def question(prompt: Prompt, limit: int) -> Question:
+    """The prompt, its text encoded. Raises ContextTooLong when the body would have more than `limit` bytes."""
+    text = _encode(prompt.text)
+    size = len(text) + ENVELOPE
+    if size > limit:
+        raise ContextTooLong(
+            f"The conversation is too long for the site: it would be {size:,} bytes in one message, and the site "
+            f"refuses more than about {limit:,}. Shorten the history, or start a new chat.",
+            param="messages",
+        )
+    return Question(prompt, Raw(text))
+
+
+def completion(asked: Question, chat_id: str, at: Moment) -> bytes:
+    """The bytes to POST."""
+    prompt = asked.prompt
     kind, seconds = chat_type(prompt), int(at.now)
-    body = _encode(
+    return _encode(
         {
             "stream": True,
             "version": "2.1",
@@ -52,7 +71,7 @@ def completion(prompt: Prompt, chat_id: str, at: Moment, limit: int) -> bytes:
                     "parentId": None,
                     "childrenIds": [],
                     "role": "user",
-                    "content": prompt.text,
+                    "content": asked.text,
                     "user_action": "chat",
                     "files": [],
                     "timestamp": seconds,
@@ -68,13 +87,6 @@ def completion(prompt: Prompt, chat_id: str, at: Moment, limit: int) -> bytes:
             "timestamp": seconds,
         }
     )
-    if len(body) > limit:
-        raise ContextTooLong(
-            f"The conversation is too long for the site: it would be {len(body):,} bytes in one message, and the "
-            f"site refuses more than about {limit:,}. Shorten the history, or start a new chat.",
-            param="messages",
-        )
-    return body
 
 
 def _features(prompt: Prompt) -> dict[str, object]:

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -43,7 +44,7 @@ def headers(
         "User-Agent": who.user_agent or OWN_USER_AGENT,
         "source": "web",
         "Version": config.version,
-        "Timezone": _browser_date(at.now),
+        "Timezone": _browser_date(int(at.now)),
         "X-Request-Id": at.request_id,
         "Origin": config.url,
         "Referer": config.url + page,
@@ -57,6 +58,7 @@ def headers(
     return sent
 
 
-def _browser_date(now: float) -> str:
+@lru_cache(maxsize=4)
+def _browser_date(now: int) -> str:
     """As JavaScript writes a date, cut before the bracket: `Sat Sep 26 2026 00:12:28 GMT+0000`."""
     return datetime.fromtimestamp(now, UTC).strftime("%a %b %d %Y %H:%M:%S GMT+0000")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from qwen_gateway.turn.catalog import Catalog
-from qwen_gateway.turn.contracts import Identity, Moment, Tokens
+from qwen_gateway.turn.contracts import Identity, Moment, Question, Tokens
 from qwen_gateway.turn.faults import ChatLost, Drift, Fault, LoginExpired
 from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply, Method
 from qwen_gateway.turn.prompt import Prompt
@@ -49,14 +49,17 @@ class QwenSite:
             raise Drift("Qwen's site made a chat without saying its id. The site may have changed.")
         return str(data["id"])
 
-    def ask(self, who: Identity, at: Moment, chat_id: str, prompt: Prompt) -> HttpCall:
+    def question(self, prompt: Prompt) -> Question:
+        return body.question(prompt, self._config.max_body)
+
+    def ask(self, who: Identity, at: Moment, chat_id: str, question: Question) -> HttpCall:
         sent = headers(self._config, who, at, page=f"/c/{quote(chat_id, safe='')}")
         sent["X-Accel-Buffering"] = "no"
         return HttpCall(
             "POST",
             f"{self._config.url}/api/v2/chat/completions?chat_id={quote(chat_id, safe='')}",
             sent,
-            body.completion(prompt, chat_id, at, self._config.max_body),
+            body.completion(question, chat_id, at),
         )
 
     def decoder(self, chat_id: str) -> Decoder:
