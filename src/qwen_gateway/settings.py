@@ -1,0 +1,220 @@
+"""Every setting: its default, its bounds and what it is for.
+
+Here: the list, and the rule that joins some of them (`check_exposure`). Not here: which forms of a value are taken
+(`settings_values`), where values come from (`settings_sources`), the page about them (`settings_docs`).
+To add a setting, add one entry and run `make docs`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from qwen_gateway.settings_values import (
+    Aliases,
+    DeleteChats,
+    FilePath,
+    Headers,
+    Host,
+    HostNames,
+    Keys,
+    Number,
+    Optional,
+    Origins,
+    Prefix,
+    Seconds,
+    Url,
+    Word,
+    is_loopback,
+)
+
+SITE_URL = "https://chat.qwen.ai"
+AUTH_URL = "https://auth.qwen.ai"
+SHORTEST_KEY = 8
+"""Characters that a key must have where other machines can try keys."""
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `problems`: one plain sentence each, without secrets; together they are the text."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def _user_data() -> Path:
+    return platformdirs.user_data_path("qwen-gateway", appauthor=False)
+
+
+class Settings(BaseModel):
+    """All settings, checked. Made by `settings_sources.load`."""
+
+    # An input is hidden in pydantic's own messages: it may be a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
+
+    # -- where the gateway listens, and for whom
+    host: Host = Field(
+        default="127.0.0.1",
+        description="Address to listen on. The default can be reached from this machine only; any other needs a key.",
+    )
+    port: Annotated[int, Number] = Field(
+        default=8000, ge=0, le=65_535, description="Port to listen on. 0 takes a free one."
+    )
+    api_keys: Keys = Field(
+        default=(),
+        description="Keys that clients may use, separated by commas. Without any, whoever can reach the port may use "
+        "your account.",
+    )
+    pass_through: bool = Field(
+        default=False,
+        description="Each client sends a Qwen token of its own as its key, and the turn runs on that account.",
+    )
+    api_prefix: Prefix = Field(
+        default="", description="Path before all routes, such as /qwen, for a reverse proxy that does not strip it."
+    )
+    allowed_origins: Origins = Field(
+        default=(),
+        description="Web pages that may call the gateway from a browser (CORS), such as https://chat.example.com. "
+        "Protects your account from any other page you visit.",
+    )
+    allowed_hosts: HostNames = Field(
+        default=(),
+        description="Further host names under which clients reach the gateway. Others are refused, which protects "
+        "from web pages that point a name of theirs at this machine.",
+    )
+    max_body_bytes: Annotated[int, Number] = Field(
+        default=33_554_432,
+        ge=1024,
+        le=2**30,
+        description="Largest request that is read, in bytes. Protects the memory.",
+    )
+    max_in_flight: Annotated[int, Number] = Field(
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="Requests served at the same time. More are told to come back later.",
+    )
+
+    # -- what the gateway writes
+    data_dir: FilePath = Field(
+        default_factory=_user_data, description="Directory for what must outlive a restart, such as chats to delete."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Word] = Field(
+        default="info", description="What is logged: debug, info, warning or error."
+    )
+    log_format: Annotated[Literal["auto", "json", "text"], Word] = Field(
+        default="auto", description="Form of the log: json, text, or auto (text on a terminal, otherwise json)."
+    )
+    log_file: Annotated[FilePath | None, Optional] = Field(
+        default=None, description="File to log to. Without one, the log goes to standard error."
+    )
+
+    # -- the Qwen account
+    cookies: Annotated[SecretStr | None, Optional] = Field(
+        default=None,
+        description="The Cookie header of your logged-in browser at chat.qwen.ai: `name=value; name=value`.",
+    )
+    token: Annotated[SecretStr | None, Optional] = Field(
+        default=None, description="The session's token, when you have no cookies, or one that is newer than theirs."
+    )
+    user_agent: Annotated[str | None, Optional] = Field(
+        default=None,
+        description="User-Agent of the browser that the cookies are from. Without one, the gateway names itself.",
+    )
+
+    # -- the site
+    site_url: Url = Field(default=SITE_URL, description="Address of the Qwen web chat, or of a simulator.")
+    auth_url: Annotated[Url | None, Optional] = Field(
+        default=None,
+        description=f"Address where sessions are renewed. Without one: {AUTH_URL}, or `site_url` when that is changed.",
+    )
+    site_version: str = Field(
+        default="0.3.12",
+        min_length=1,
+        max_length=32,
+        pattern=r"^[0-9A-Za-z.+_-]+$",
+        description="Version of the web client that the site is told. Raise it when the site refuses an old one.",
+    )
+    site_headers: Headers = Field(
+        default={}, description="Headers added to every call to the site, as a table. Names with bx- are refused."
+    )
+
+    # -- models
+    default_thinking: Annotated[Literal["off", "on", "auto"], Word] = Field(
+        default="off",
+        description="Whether models think when the client does not say: off, on, or auto (the model's own habit).",
+    )
+    list_variants: bool = Field(
+        default=True, description="List names such as …-thinking and …-search beside each model, for clients' menus."
+    )
+    aliases: Aliases = Field(
+        default={},
+        description="Further model names, as a table: name to one or more ids, best first. An empty list removes a "
+        "built-in name.",
+    )
+    models_ttl: Seconds = Field(default=600, description="Seconds for which the site's list of models is kept.")
+
+    # -- chats at the site
+    delete_chats: DeleteChats = Field(
+        default="now",
+        description="When to delete the chats that the gateway makes: now (after each answer), keep, or a number of "
+        "hours.",
+    )
+    max_prompt_bytes: Annotated[int, Number] = Field(
+        default=117_000,
+        ge=1024,
+        le=2**24,
+        description="Largest body of a prompt. The site answers larger ones with a challenge for your whole account.",
+    )
+
+    # -- patience
+    connect_timeout: Seconds = Field(default=5, description="Seconds for a connection to the site.")
+    call_timeout: Seconds = Field(
+        default=30, description="Seconds for a small call to the site, such as making a chat."
+    )
+    first_event_timeout: Seconds = Field(default=60, description="Seconds until an answer has to begin.")
+    first_event_timeout_thinking: Seconds = Field(default=180, description="The same, for a model that thinks first.")
+    idle_timeout: Seconds = Field(
+        default=60, description="Seconds that an answer may pause, before it counts as broken."
+    )
+    total_timeout: Seconds = Field(default=900, description="Seconds that a whole answer may take.")
+    write_timeout: Seconds = Field(
+        default=30, description="Seconds that a client may leave an answer unread, before the gateway hangs up."
+    )
+    heartbeat: Seconds = Field(
+        default=10,
+        description="Seconds of silence after which a streaming client gets a sign of life, so that it stays.",
+    )
+    drain_seconds: Seconds = Field(
+        default=30, description="Seconds that running answers get to finish when the gateway stops."
+    )
+    challenge_rest: Seconds = Field(
+        default=120,
+        description="Seconds to leave the site alone after it asked for a person. Asking on makes it worse.",
+    )
+
+    @property
+    def effective_auth_url(self) -> str:
+        """Where sessions are renewed."""
+        return self.auth_url or (AUTH_URL if self.site_url == SITE_URL else self.site_url)
+
+    def check_exposure(self) -> None:
+        """Refuses to offer the account to a whole network. Raises SettingsError."""
+        if is_loopback(self.host):
+            return
+        if not self.api_keys and not self.pass_through:
+            raise SettingsError([_NO_KEY.format(host=self.host)])
+        if any(len(key.get_secret_value()) < SHORTEST_KEY for key in self.api_keys):
+            raise SettingsError([_SHORT_KEY.format(host=self.host, shortest=SHORTEST_KEY)])
+
+
+_NO_KEY = (
+    "refusing to start on {host} without a key: everyone who can reach this machine could use your Qwen account. "
+    "Set QWEN_GATEWAY_API_KEYS to a long random text, or listen on 127.0.0.1."
+)
+_SHORT_KEY = (
+    "refusing to start on {host} with a key of fewer than {shortest} characters: it could be guessed. "
+    "Set QWEN_GATEWAY_API_KEYS to a long random text, or listen on 127.0.0.1."
+)

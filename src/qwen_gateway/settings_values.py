@@ -1,0 +1,170 @@
+"""The kinds of values that settings have: what may be written for them, and what becomes of it.
+
+Each is lenient about form (a comma list or JSON, `24` or `24h`) and strict about meaning. Messages say what to write
+and never repeat the value, which may be a secret. Not here: the settings themselves (`settings`).
+"""
+
+import ipaddress
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
+
+DAY = 86_400
+_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HOURS = re.compile(r"(\d+(?:\.\d+)?)\s*h?")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _not_bool(value: object) -> object:
+    # Pydantic would take a TOML `true` for the number 1.
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _blank_is_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _host(value: str) -> str:
+    host = value.strip().removeprefix("[").removesuffix("]")
+    if not host or "/" in host or " " in host:
+        raise ValueError("should be an address such as 127.0.0.1, ::1 or 0.0.0.0, without http:// and port")
+    return host
+
+
+def _decoded(text: str, form: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError(f"should be {form}; the JSON cannot be read") from None
+
+
+def _texts(value: object) -> object:
+    """`a, b` or `["a", "b"]` → list. A comma at the end is no entry."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return _decoded(value, 'a list such as a,b or ["a", "b"]')
+    parts = [part.strip() for part in value.split(",")]
+    return parts if parts[-1] else parts[:-1]
+
+
+def _keys(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    bare = tuple(SecretStr(key.get_secret_value().strip()) for key in keys)
+    for key in bare:
+        text = key.get_secret_value()
+        if not text:
+            raise ValueError("one of the keys is empty. Remove it, or write a key there")
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise ValueError("a key may have only letters, digits and signs, no spaces")
+    return bare
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    bare = tuple(origin.strip().rstrip("/").lower() for origin in origins)
+    if not all(origin == "*" or re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin) for origin in bare):
+        raise ValueError("each should be like https://example.com, or *")
+    return bare
+
+
+def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    bare = tuple(name.strip().lower() for name in names)
+    if not all(name and "/" not in name and " " not in name for name in bare):
+        raise ValueError("each should be a name such as gateway.example.com, without http:// and path")
+    return bare
+
+
+def _prefix(value: str) -> str:
+    segments = [segment for segment in value.strip().split("/") if segment]
+    if not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments):
+        raise ValueError("should be a path such as /qwen, of letters, digits and . _ ~ -")
+    return "".join("/" + segment for segment in segments)
+
+
+def _url(value: str) -> str:
+    bare = value.strip().rstrip("/")
+    try:
+        parts = urlsplit(bare)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or half an IPv6 address
+        good = False
+    else:
+        good = good and not (parts.username or parts.password or parts.query or parts.fragment)
+    if not good or any(char.isspace() for char in bare):
+        raise ValueError("should be an address such as https://chat.qwen.ai, without user name and query")
+    return bare
+
+
+def _headers(value: object) -> object:
+    return _decoded(value, 'a table, in JSON: {"name": "value"}') if isinstance(value, str) else value
+
+
+def _safe_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, text in headers.items():
+        if name.lower().startswith("bx-"):
+            raise ValueError("names that start with bx- are refused: fingerprint headers are never sent")
+        if not _HEADER_NAME.fullmatch(name) or not (text.isascii() and text.isprintable()):
+            raise ValueError("names and values should be plain ASCII on one line, as HTTP headers are")
+    return headers
+
+
+def _aliases(value: object) -> object:
+    form = 'a table, in JSON: {"gpt-4o": ["qwen3-max"]}'
+    decoded = _decoded(value, form) if isinstance(value, str) else value
+    if not isinstance(decoded, dict):
+        raise ValueError(f"should be {form}")
+    return {name: (ids,) if isinstance(ids, str) else ids for name, ids in decoded.items()}
+
+
+def _delete_chats(value: object) -> object:
+    text = value.strip().lower() if isinstance(value, str) else value
+    if text in ("now", "keep"):
+        return text
+    hours = _HOURS.fullmatch(text) if isinstance(text, str) else None
+    number = float(hours[1]) if hours else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= 24 * 365:
+        raise ValueError("should be now, keep, or a number of hours up to a year, such as 24")
+    return float(number)
+
+
+def _path(value: Path, info: ValidationInfo) -> Path:
+    """`~` is the home directory; a relative path starts where `load` was told it is."""
+    home = value.expanduser()
+    return info.context["cwd"] / home if info.context else home
+
+
+Number = BeforeValidator(_not_bool)
+Seconds = Annotated[float, Number, Field(gt=0, le=DAY, allow_inf_nan=False)]
+Word = BeforeValidator(_lower)
+"""For a choice of words: upper and lower case are the same."""
+Host = Annotated[str, AfterValidator(_host)]
+Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_texts), AfterValidator(_keys)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_origins)]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_host_names)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Url = Annotated[str, AfterValidator(_url)]
+Headers = Annotated[dict[str, str], BeforeValidator(_headers), AfterValidator(_safe_headers)]
+Aliases = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_aliases)]
+DeleteChats = Annotated[Literal["now", "keep"] | float, BeforeValidator(_delete_chats)]
+FilePath = Annotated[Path, AfterValidator(_path)]
+Optional = BeforeValidator(_blank_is_none)
+"""For what may be left out: a blank text is nothing."""
