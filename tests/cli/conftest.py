@@ -1,0 +1,93 @@
+"""Commands as a user runs them: processes of their own, in an empty directory and a bare environment."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+PATIENCE = 15.0
+"""Seconds that a process may take for anything; far more than it needs."""
+
+
+class Process:
+    """A command that keeps running."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
+        self.popen = popen
+
+    def until(self, text: str, stream: Literal["stdout", "stderr"] = "stdout") -> str:
+        """What the command says there, up to `text` or a little further."""
+        pipe = self.popen.stdout if stream == "stdout" else self.popen.stderr
+        assert pipe is not None
+        said = b""
+        while text.encode() not in said:
+            readable, _, _ = select.select([pipe], [], [], PATIENCE)
+            new = os.read(pipe.fileno(), 65_536) if readable else b""
+            assert new, f"no more than {said!r}"
+            said += new
+        return said.decode()
+
+    def stop(self, number: signal.Signals) -> tuple[int, str, str]:
+        """Sends a signal: exit code, the rest of standard output, standard error."""
+        self.popen.send_signal(number)
+        out, err = self.popen.communicate(timeout=PATIENCE)
+        return self.popen.returncode, out.decode(), err.decode()
+
+
+class Commands:
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self.directory, self._stack = directory, stack
+
+    def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        """Runs a command to its end."""
+        return subprocess.run(
+            self._line(arguments),
+            cwd=self.directory,
+            env=self._environ(environ),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def start(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Process:
+        """Starts a command; the test's end kills it."""
+        popen = subprocess.Popen(
+            self._line(arguments),
+            cwd=self.directory,
+            env=self._environ(environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._stack.enter_context(popen)
+        self._stack.callback(popen.kill)
+        return Process(popen)
+
+    def _line(self, arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "qwen_gateway", *arguments]
+
+    def _environ(self, extra: Mapping[str, str] | None) -> dict[str, str]:
+        home = str(self.directory)
+        return {"PATH": os.defpath, "HOME": home, "TMPDIR": home, "COLUMNS": "160", **(extra or {})}
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    with ExitStack() as stack:
+        yield Commands(tmp_path, stack)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that another program listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
