@@ -50,7 +50,8 @@ def pack(messages: Sequence[Message]) -> str:
 def _split(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
     """Leading system messages as one text, and the rest."""
     first = next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
-    return _neutral("\n\n".join(_text(message.parts) for message in messages[:first])), messages[first:]
+    texts = filter(None, (_text(message.parts) for message in messages[:first]))
+    return _neutral("\n\n".join(texts)), messages[first:]
 
 
 def _is_plain(message: Message) -> bool:

@@ -21,7 +21,7 @@ class HttpCall(Struct, frozen=True):
 
 
 class HttpReply(Struct, frozen=True):
-    """A whole reply. Header names are in lower case; `set_cookies` has each `Set-Cookie` line."""
+    """A whole reply. `headers` finds names in lower case; `set_cookies` has each `Set-Cookie` line."""
 
     status: int
     headers: Mapping[str, str]

@@ -1,0 +1,55 @@
+"""The tree of faults is what its drawing says."""
+
+import inspect
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from qwen_gateway.turn import faults
+from qwen_gateway.turn.faults import Fault
+
+
+def below(kind: type[Fault]) -> Iterator[type[Fault]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from below(child)
+
+
+ALL = list(below(Fault))
+OF_ALL = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+
+
+def test_the_drawing_has_every_fault_with_its_parent_and_status() -> None:
+    rows = re.findall(r"^    ((?:│   |    )*)[├└]── (\w+) *(\d*)", inspect.getdoc(faults) or "", re.MULTILINE)
+    if not rows:
+        rows = re.findall(r"^((?:│   |    )*)[├└]── (\w+) *(\d*)", inspect.cleandoc(faults.__doc__ or ""), re.MULTILINE)
+    drawn, path = {}, ["Fault"]
+    for indent, name, status in rows:
+        depth = len(indent) // 4 + 1
+        path[depth:] = [name]
+        drawn[name] = (path[depth - 1], status)
+    abstract = {"ClientFault", "GatewayFault", "SiteFault"}
+    assert drawn == {
+        kind.__name__: (kind.__bases__[0].__name__, "" if kind.__name__ in abstract else str(kind.status))
+        for kind in ALL
+    }
+
+
+@OF_ALL
+def test_every_fault_has_what_a_dialect_needs(kind: type[Fault]) -> None:
+    fault = kind("It broke.", param="messages", retry_after=3.0)
+    assert (str(fault), fault.text, fault.param, fault.retry_after) == ("It broke.", "It broke.", "messages", 3.0)
+    assert fault.origin in ("client", "gateway", "site")
+    assert 400 <= fault.status < 600
+    assert re.fullmatch(r"[a-z_]+", fault.code)
+
+
+def test_a_code_of_its_own_stays_with_the_one_fault() -> None:
+    assert faults.InvalidRequest("x", code="invalid_json").code == "invalid_json"
+    assert faults.InvalidRequest("x").code == "invalid_value"
+
+
+@OF_ALL
+def test_only_faults_that_are_not_the_clients_may_be_tried_again(kind: type[Fault]) -> None:
+    assert not (kind.retryable and issubclass(kind, faults.ClientFault))
