@@ -196,7 +196,6 @@ def _config(application: App, settings: Settings) -> uvicorn.Config:
         "log_config": None,
         "access_log": False,
         "server_header": False,
-        "date_header": False,
         "lifespan": "off",
         "ws": "none",
         "http": "httptools",

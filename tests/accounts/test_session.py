@@ -112,7 +112,7 @@ def test_a_renewed_token_cookie_is_used_unless_an_access_token_lives(token: str 
         (REFRESH_BEFORE + 0.001, True, False, False),
         (0, True, True, False),
         (-1, True, True, False),
-        (None, True, True, False),
+        (None, True, False, False),
         (REFRESH_BEFORE, False, False, False),
         (1, False, False, False),
         (0.001, False, False, False),

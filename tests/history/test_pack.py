@@ -224,7 +224,7 @@ def _texts(part: Part) -> list[str]:
     if isinstance(part, TextPart):
         return [part.text]
     if isinstance(part, ToolCallPart):
-        return [part.name, part.arguments]
+        return [" ".join(plain(part.name).split()), part.arguments]
     return [part.text] if isinstance(part, ToolResultPart) else []
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from qwen_gateway.turn.faults import InvalidRequest
 
-_COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 MAX_LENGTH = 64 * 1024
 
@@ -75,7 +75,7 @@ def parse_cookies(header: str) -> dict[str, str]:
         name, sign, value = pair.strip().partition("=")
         if not pair.strip():
             continue
-        if not sign or not _COOKIE_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
+        if not sign or not COOKIE_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
             raise InvalidRequest(
                 "The cookies cannot be read. Copy the whole value of the Cookie header: `name=value; name=value`.",
                 param="cookies",

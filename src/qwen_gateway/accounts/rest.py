@@ -42,6 +42,8 @@ class Rest:
             if self._account is None or self._account.until < now + CROWDED_REST:
                 self._account = Pause(now + CROWDED_REST, fault)
         elif isinstance(fault, Challenged):
+            if self._challenges and self._account is not None and self._account.until > now:
+                return  # of a request that was under way when the rest began
             self._account = Pause(now + min(self._first * 2**self._challenges, LONGEST_REST), fault)
             self._challenges = min(self._challenges + 1, 64)  # far above the longest rest, far below overflow
         elif isinstance(fault, RateLimited):

@@ -7,7 +7,7 @@ import hashlib
 import re
 from email.utils import parsedate_to_datetime
 
-from qwen_gateway.accounts.credential import Claims, Credential, claims
+from qwen_gateway.accounts.credential import COOKIE_NAME, Claims, Credential, claims
 from qwen_gateway.turn.contracts import Tokens
 
 REFRESH_BEFORE = 90.0
@@ -41,13 +41,14 @@ class Session:
 
     @property
     def can_refresh(self) -> bool:
-        """A refresh cookie is there, or the long session's own cookie, which is enough (measured late 2026-09)."""
-        return "refresh_token" in self._cookies
+        """The site gives new access tokens for a refresh cookie, and for the long session's own cookie (late 2026-09).
+        Where that long token itself is in use there is nothing to renew."""
+        return "refresh_token" in self._cookies or (self._claims.type == "access_token" and "token" in self._cookies)
 
     def needs_refresh(self, now: float) -> bool:
         """Whether the token at hand is at its end and can be renewed."""
         end = self._claims.exp
-        return self.can_refresh and (end is None or end - now < REFRESH_BEFORE)
+        return self.can_refresh and end is not None and end - now < REFRESH_BEFORE
 
     def expired(self, now: float) -> bool:
         """Nothing that we hold can still be valid."""
@@ -68,7 +69,7 @@ class Session:
         for line in set_cookies:
             pair, *attributes = line.split(";")
             name, sign, value = pair.strip().partition("=")
-            if not sign or not name or not value.isprintable():
+            if not sign or not COOKIE_NAME.fullmatch(name) or not value.isprintable():
                 continue
             if not value or _is_over(attributes, now):
                 self._cookies.pop(name, None)

@@ -82,6 +82,11 @@ def _names_of_calls(messages: Iterable[Message]) -> dict[str, str]:
     }
 
 
+def _heading(text: str) -> str:
+    """On one line: a client's name for a tool may hold anything."""
+    return " ".join(_neutral(text).split())
+
+
 def _shortened(arguments: str) -> str:
     line = " ".join(arguments.split())
     return line if len(line) <= 120 else f"{line[:80]} … {line[-37:]}"
@@ -97,10 +102,10 @@ class _Entry:
             if type(part) is TextPart:
                 self.pieces.append(("", _neutral(part.text)))
             elif type(part) is ToolCallPart:
-                self.pieces.append((f"call {_neutral(part.name)}", _neutral(part.arguments)))
+                self.pieces.append((f"call {_heading(part.name)}", _neutral(part.arguments)))
             elif type(part) is ToolResultPart:
                 name = calls.get(part.call_id, "an unknown call")
-                self.pieces.append((f"result of {_neutral(name)}", _neutral(part.text) or "(no output)"))
+                self.pieces.append((f"result of {_heading(name)}", _neutral(part.text) or "(no output)"))
             elif type(part) is ReasoningPart:
                 continue
 

@@ -29,7 +29,6 @@ class HttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),  # sessions keep their own cookies
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             headers={"User-Agent": own_user_agent},
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
             raise_for_status=False,
         )
 
@@ -42,7 +41,7 @@ class HttpTransport:
                 body = await reply.content.read(MAX_REPLY)
                 if not reply.content.at_eof():
                     raise Drift("Qwen's site sent a reply of more than 16 MB.")
-                return HttpReply(reply.status, _headers(reply), body, _cookies(reply))
+                return HttpReply(reply.status, reply.headers, body, _cookies(reply))
         except TimeoutError as problem:
             raise TimedOut(f"Qwen's site did not answer within {seconds:g} s.") from problem
         except (aiohttp.ClientError, OSError) as problem:
@@ -73,7 +72,7 @@ class HttpStreamedReply:
     def __init__(self, reply: aiohttp.ClientResponse) -> None:
         self._reply = reply
         self.status = reply.status
-        self.headers = _headers(reply)
+        self.headers: Mapping[str, str] = reply.headers
         self.set_cookies = _cookies(reply)
 
     async def read(self) -> bytes:
@@ -92,10 +91,6 @@ class HttpStreamedReply:
             self._reply.release()
         else:
             self._reply.close()
-
-
-def _headers(reply: aiohttp.ClientResponse) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in reply.headers.items()}
 
 
 def _cookies(reply: aiohttp.ClientResponse) -> tuple[str, ...]:

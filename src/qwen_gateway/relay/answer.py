@@ -9,6 +9,7 @@ from msgspec import Struct
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.pipeline import Pipeline
 from qwen_gateway.relay.ports import StreamedReply, Transport
+from qwen_gateway.relay.turnstile import Turnstile
 from qwen_gateway.turn.contracts import Upstream
 from qwen_gateway.turn.events import Began, Event, Failed, Finished
 from qwen_gateway.turn.faults import Drift, Fault, Incomplete, TimedOut
@@ -35,9 +36,16 @@ class Answer:
     """
 
     def __init__(
-        self, site: Upstream, transport: Transport, account: Account, pipeline: Pipeline, patience: Patience
+        self,
+        site: Upstream,
+        transport: Transport,
+        account: Account,
+        pipeline: Pipeline,
+        patience: Patience,
+        turnstile: Turnstile,
     ) -> None:
         self._site, self._transport, self._account = site, transport, account
+        self._turnstile = turnstile
         self._pipeline, self._patience = pipeline, patience
         self._state: Literal["new", "asked", "refused", "whole"] = "new"
         self._reply: StreamedReply | None = None
@@ -73,7 +81,8 @@ class Answer:
             return self._failed([], fault)
         self._account.absorb(reply.set_cookies)
         self._reply = reply
-        self._timer = self._loop.call_at(self._deadline, self._check)
+        # Also looks once the answer may have begun and fallen silent: `idle` can be shorter than `first`.
+        self._timer = self._loop.call_at(min(self._deadline, self._end, now + patience.idle), self._check)
         if self._site.is_stream(reply.status, reply.headers):
             events = await self._read(reply)
         else:
@@ -94,6 +103,8 @@ class Answer:
         try:
             while True:
                 data = await reply.read()
+                if self._turnstile.full():
+                    await self._turnstile.wait()
                 events = pipeline.feed(data) if data else pipeline.close()
                 if events:
                     break

@@ -26,7 +26,7 @@ WORKERS = 2
 """Deletions under way at the same time: a pace that nobody has to notice."""
 RETRY_FIRST, RETRY_LAST = 2.0, 900.0
 LOST_AFTER = 60.0
-"""Seconds after which a chat whose id never came is looked for."""
+"""Seconds after which a chat whose id never came, and that is not in the site's list, was not made."""
 
 _log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ class Chats:
         try:
             chat_id = await drive(flow, self._transport, account, self._seconds)
         except (asyncio.CancelledError, Unreachable, TimedOut):
-            self._schedule(record, record.due)  # it may have been made all the same
+            self._schedule(record, at.now + RETRY_FIRST)  # it may have been made all the same
             raise
         except Fault:
             self._journal.remove(record.title)
@@ -154,6 +154,9 @@ class Chats:
             return
         try:
             chat_id = record.chat_id or await self._find(account, record.title)
+            if chat_id is None and self._ambient.now() < record.due:
+                self._again(record, tries)
+                return
             if chat_id is not None:
                 flow = self._site.discard(account.session, self._ambient.moment(), chat_id)
                 await drive(flow, self._transport, account, self._seconds)
@@ -161,8 +164,11 @@ class Chats:
         except Fault as fault:
             account.noticed(fault)
             _log.info("delete_failed", chat=record.chat_id, code=fault.code, tries=tries + 1)
-            wait = min(RETRY_FIRST * 4**tries, RETRY_LAST)
-            self._schedule(record, self._ambient.now() + wait, tries + 1)
+            self._again(record, tries)
+
+    def _again(self, record: ChatRecord, tries: int) -> None:
+        wait = min(RETRY_FIRST * 4**tries, RETRY_LAST)
+        self._schedule(record, self._ambient.now() + wait, tries + 1)
 
     async def _find(self, account: Account, title: str) -> str | None:
         flow = self._site.find_titled(account.session, self._ambient.moment(), title)

@@ -15,7 +15,7 @@ class Pipeline:
         self._decoder = decoder
         self._prompt = prompt
         self._citations = CitationLinks() if prompt.search else None
-        self._uncounted: list[Event] = []  # kept only while the upstream gives no token figures
+        self._uncounted: list[Event] | None = []  # kept until the upstream gives token figures
 
     @property
     def settled(self) -> bool:
@@ -33,9 +33,12 @@ class Pipeline:
             return events
         if self._citations is not None:
             events = self._citations.feed(events)
-        if not self._decoder.has_usage:
-            self._uncounted += events
-            last = events[-1] if events else None
-            if isinstance(last, Finished | Failed) and not any(isinstance(one, Usage) for one in events):
-                events.insert(-1, estimated_usage(self._prompt.text, self._uncounted))
+        if self._uncounted is not None:
+            if self._decoder.has_usage:
+                self._uncounted = None
+            else:
+                self._uncounted += events
+        last = events[-1] if events else None
+        if isinstance(last, Finished | Failed) and not any(isinstance(one, Usage) for one in events):
+            events.insert(-1, estimated_usage(self._prompt.text, self._uncounted or ()))
         return events

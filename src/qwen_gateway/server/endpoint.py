@@ -101,7 +101,7 @@ class TurnEndpoint:
         fold = Fold()
         async with aclosing(turn.events()) as batches:
             async for events in batches:
-                if record.first_event is None:
+                if record.first_event is None and type(events[-1]) is not Failed:
                     record.first_event = time.monotonic() - record.begun
                 fold.feed(events)
         body = self._dialect.whole(request, head, fold.reply())

@@ -77,8 +77,8 @@ def _json(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": {"type": "object"}}}}
 
 
-def _page(summary: str, *, key: bool = False) -> dict[str, Any]:
-    told: dict[str, Any] = {"get": {"summary": summary, "responses": {"200": _json(summary)}}}
+def _page(tag: str, summary: str, *, key: bool = False) -> dict[str, Any]:
+    told: dict[str, Any] = {"get": {"tags": [tag], "summary": summary, "responses": {"200": _json(summary)}}}
     if key:
         told["get"] |= {"security": _KEYED}
         told["get"]["responses"]["401"] = _ERROR
@@ -89,23 +89,24 @@ def _paths() -> dict[str, Any]:
     stream = {"text/event-stream": {"schema": _TEXT}}
     answer = _json("The answer; with `stream`, chunks as server-sent events.")
     answer["content"] |= stream
-    one_model = _page("One model, by any of its names", key=True)
+    one_model = _page("Models", "One model, by any of its names", key=True)
     one_model["get"]["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": _TEXT}]
     one_model["get"]["responses"]["404"] = _ERROR
     return {
         "/v1/chat/completions": {
             "post": {
+                "tags": ["Chat"],
                 "summary": "Answer a conversation",
                 "security": _KEYED,
                 "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
                 "responses": {"200": answer, "default": _ERROR},
             }
         },
-        "/v1/models": _page("The models that the account can use today", key=True),
+        "/v1/models": _page("Models", "The models that the account can use today", key=True),
         "/v1/models/{name}": one_model,
-        "/health": _page("How well the gateway is, and its account"),
-        "/livez": _page("200 while the process runs"),
-        "/readyz": _page("200 while chats can be served"),
+        "/health": _page("Health", "How well the gateway is, and its account"),
+        "/livez": _page("Health", "200 while the process runs"),
+        "/readyz": _page("Health", "200 while chats can be served"),
     }
 
 

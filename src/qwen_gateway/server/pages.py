@@ -1,6 +1,7 @@
 """Everything that is not a turn: what this is, whether it is well, its models, its documentation, its figures."""
 
 from collections.abc import Awaitable, Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Pages:
 
     async def home(self, request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(_HOME.replace("BASE", str(request.base_url).rstrip("/")))
+            return HTMLResponse(_HOME.replace("BASE", escape(str(request.base_url).rstrip("/"))))
         return JSONResponse(
             {
                 "name": "Qwen Gateway",

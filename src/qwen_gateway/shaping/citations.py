@@ -32,7 +32,7 @@ class CitationLinks:
             if type(event) is Sources:
                 self._release(out)
                 self._sources = event.sources
-                self._uncited.update((source.url, source) for source in event.sources)
+                self._uncited.update((source.url, source) for source in event.sources if _is_web(source))
             elif self._held or type(event) is Finished:
                 self._release(out)
             if type(event) is Finished:
@@ -67,16 +67,22 @@ class CitationLinks:
             self._length = start + len(link)
             self._uncited.pop(source.url, None)
             pieces += [before, link]
-            out.append(Citation(start, self._length, source))
+            if _is_web(source):
+                out.append(Citation(start, self._length, source))
             end = marker.end()
         self._length += len(text) - end
         if linked := "".join([*pieces, text[end:]]):
             out.append(Text(linked))
 
 
+def _is_web(source: Source) -> bool:
+    """Whether the address may be offered to click on. What the site sends is not ours: `javascript:` too."""
+    return source.url.startswith(("https://", "http://"))
+
+
 def _link(number: int, source: Source) -> str:
     """A Markdown link. Brackets and blanks in the address would end it early; only web addresses become links."""
-    if not source.url.startswith(("https://", "http://")):
+    if not _is_web(source):
         return f"[{number}]"
     address = source.url.translate({ord("("): "%28", ord(")"): "%29", ord(" "): "%20", ord("\n"): None})
     return f"[{number}]({address})"

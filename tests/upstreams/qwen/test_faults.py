@@ -179,7 +179,7 @@ REPLIES: dict[str, tuple[int, dict[str, str], bytes, Expected | None]] = {
     "307": (307, {}, b"{}", CHALLENGE),
     "401": (401, {}, b"", MEANT["unauthorized"]),
     "403": (403, {}, b"no", MEANT["unauthorized"]),
-    "404": (404, {}, b"", ERROR),
+    "404": (404, {}, b"", (ChatLost, 502, "upstream_chat_lost", None)),
     "413": (413, {}, b"", (ContextTooLong, 400, "context_length_exceeded", None)),
     "429": (429, {}, b"", LIMIT),
     "429 that waits": (429, {"retry-after": " 2 "}, b"", (RateLimited, 429, "upstream_rate_limited", 2)),

@@ -85,7 +85,7 @@ def test_every_call_carries_the_session_and_no_fingerprint(flow: Flowing) -> Non
         (reply(b""), Drift),
         (reply(b'{"data": ' + b"[" * 5000 + b"]" * 5000 + b"}"), Drift),
         (reply([]), Drift),
-        (reply({"success": True}), Drift),
+        (reply({}), Drift),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else repr(value.body[:30]),
 )
@@ -156,7 +156,8 @@ def test_which_replies_are_streams(status: int, kind: str, stream: bool) -> None
 
 
 def test_a_refusal_is_the_fault_of_its_body() -> None:
-    assert isinstance(SITE.refusal(200, {}, b'{"ret": []}'), Challenged)
+    assert isinstance(SITE.refusal(200, {}, b'{"ret": ["FAIL_SYS_USER_VALIDATE"]}'), Challenged)
+    assert SITE.refusal(200, {}, b'{"ret": ["SUCCESS::ok"]}') is None
     assert SITE.refusal(200, {}, b'{"success": true}') is None
 
 
@@ -174,6 +175,7 @@ def test_an_answer_is_stopped(answer: str | None, told: dict[str, str]) -> None:
     "answer",
     [
         {"success": True, "data": {"status": True}},
+        {"success": True},
         {"success": False, "data": {"code": "Not_Found"}},
         {"success": False, "data": {"code": "CHAT_NOT_FOUND"}},
     ],
@@ -234,8 +236,14 @@ def test_models_fall_back_to_the_older_address(gone: HttpReply) -> None:
     assert len(catalog.models) == 6
 
 
+@pytest.mark.parametrize("name", FLOWS.keys() - {"stop", "discard"})
+def test_where_something_is_wanted_a_bare_success_is_none(name: str) -> None:
+    with pytest.raises((Drift, LoginExpired)):
+        drive(FLOWS[name](SITE), reply({"success": True}))
+
+
 def test_models_that_are_nowhere_are_a_fault() -> None:
-    with pytest.raises(SiteError):
+    with pytest.raises(Drift):
         drive(SITE.models(WHO, AT), reply(b"", 404), reply(b"", 404))
 
 

@@ -97,6 +97,6 @@ def _features(prompt: Prompt) -> dict[str, object]:
         # The web client always lets the model search by itself. An API client asked for search or did not.
         "auto_search": prompt.search,
     }
-    if prompt.thinking.budget is not None:
+    if prompt.thinking.budget is not None and prompt.thinking.mode != "off":
         features["thinking_budget"] = prompt.thinking.budget
     return features

@@ -154,7 +154,8 @@ def of_body(value: object) -> Fault | None:
     """The fault that a decoded JSON value stands for, as a whole body or as one line of a stream."""
     if not isinstance(value, dict):
         return None
-    if isinstance(value.get("ret"), list):
+    ret = value.get("ret")
+    if isinstance(ret, list) and any(str(word).startswith("FAIL_") for word in ret):
         return of_ret(value)
     error = value.get("error")
     if isinstance(error, dict):
@@ -187,6 +188,7 @@ def challenge_page() -> Fault:
 _STATUS: dict[int, Callable[[float | None], Fault]] = {
     401: lambda _wait: LoginExpired(_LOGIN),
     403: lambda _wait: LoginExpired(_LOGIN),
+    404: lambda _wait: _lost("", {}),
     413: lambda _wait: ContextTooLong("Qwen's site refused the request as too large.", param="messages"),
     429: lambda wait: RateLimited("Qwen's site says that there were too many requests.", retry_after=wait),
 }

@@ -9,7 +9,7 @@ import msgspec
 from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.contracts import Identity, Moment, Question, Tokens
 from qwen_gateway.turn.faults import ChatLost, Drift, Fault, LoginExpired
-from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply, Method
+from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply
 from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.upstreams.qwen import body, catalog, faults
 from qwen_gateway.upstreams.qwen.decoder import Decoder
@@ -30,10 +30,8 @@ class QwenSite:
 
     def open_chat(self, who: Identity, at: Moment, prompt: Prompt, title: str) -> Flow[str]:
         """`title` is kept by the site until the first answer (body of G1; the body of September 2026 has none)."""
-        data = yield from self._post(
-            who,
-            at,
-            "/api/v2/chats/new",
+        sent = headers(self._config, who, at, page="/c/new-chat")
+        told = _encode(
             {
                 "title": title,
                 "chatId": "",
@@ -42,9 +40,9 @@ class QwenSite:
                 "timestamp": int(at.now * 1000),  # milliseconds here, seconds in a completion
                 "chat_type": body.chat_type(prompt),
                 "chat_mode": "normal",
-            },
-            page="/c/new-chat",
+            }
         )
+        data = _data((yield HttpCall("POST", self._config.url + "/api/v2/chats/new", sent, told)))
         if not isinstance(data, dict) or not isinstance(data.get("id"), str) or not data["id"]:
             raise Drift("Qwen's site made a chat without saying its id. The site may have changed.")
         return str(data["id"])
@@ -77,18 +75,22 @@ class QwenSite:
         """Ends a running answer. Closing the connection alone does not: the site goes on to write (2026-08)."""
         told = {"chat_id": chat_id, **({"response_id": answer_id} if answer_id else {})}
         path = f"/api/v2/chat/completions/stop?chat_id={quote(chat_id, safe='')}"
-        yield from self._post(who, at, path, told, page=f"/c/{quote(chat_id, safe='')}")
+        sent = headers(self._config, who, at, page=f"/c/{quote(chat_id, safe='')}")
+        reply = yield HttpCall("POST", self._config.url + path, sent, _encode(told))
+        _envelope(reply)
 
     def discard(self, who: Identity, at: Moment, chat_id: str) -> Flow[None]:
         """Deletes the chat. One that is gone already counts as deleted."""
+        path = f"/api/v2/chats/{quote(chat_id, safe='')}"
+        reply = yield HttpCall("DELETE", self._config.url + path, headers(self._config, who, at))
         try:
-            yield from self._call("DELETE", who, at, f"/api/v2/chats/{quote(chat_id, safe='')}")
+            _envelope(reply)
         except ChatLost:
             return
 
     def find_titled(self, who: Identity, at: Moment, title: str) -> Flow[str | None]:
         """Looks at the first page of chats (about 50): the chat was made a moment before a crash."""
-        data = yield from self._call("GET", who, at, "/api/v2/chats/?page=1&exclude_project=true")
+        data = _data((yield self._get(who, at, "/api/v2/chats/?page=1&exclude_project=true")))
         for chat in data if isinstance(data, list) else ():
             if isinstance(chat, dict) and chat.get("title") == title and isinstance(chat.get("id"), str):
                 return str(chat["id"])
@@ -101,6 +103,8 @@ class QwenSite:
         if isinstance(fault, ChatLost) or reply.status == 404:
             reply = yield self._get(who, at, "/api/models")
             fault = self.refusal(reply.status, reply.headers, reply.body)
+        if isinstance(fault, ChatLost):  # "not found" is the same word for all things
+            raise Drift("Qwen's list of models is not where it used to be. The site may have changed.")
         if fault is not None:
             raise fault
         return catalog.read(reply.body)
@@ -126,18 +130,9 @@ class QwenSite:
     def _get(self, who: Identity, at: Moment, path: str) -> HttpCall:
         return HttpCall("GET", self._config.url + path, headers(self._config, who, at))
 
-    def _call(self, method: Method, who: Identity, at: Moment, path: str) -> Flow[Any]:
-        reply = yield HttpCall(method, self._config.url + path, headers(self._config, who, at))
-        return _data(reply)
 
-    def _post(self, who: Identity, at: Moment, path: str, told: object, *, page: str) -> Flow[Any]:
-        sent = headers(self._config, who, at, page=page)
-        reply = yield HttpCall("POST", self._config.url + path, sent, _encode(told))
-        return _data(reply)
-
-
-def _data(reply: HttpReply) -> Any:
-    """What the envelope holds. Raises the fault that the reply stands for."""
+def _envelope(reply: HttpReply) -> dict[str, Any]:
+    """The site's envelope around an answer that is no refusal. Raises the fault that the reply stands for."""
     fault = faults.of_reply(reply.status, reply.headers, reply.body)
     if fault is not None:
         raise fault
@@ -145,6 +140,14 @@ def _data(reply: HttpReply) -> Any:
         envelope = msgspec.json.decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise Drift("Qwen's site sent something that is not JSON. The site may have changed.") from problem
-    if not isinstance(envelope, dict) or "data" not in envelope:
+    if not isinstance(envelope, dict) or not (envelope.get("success") is True or "data" in envelope):
+        raise Drift("Qwen's site sent an answer that says neither yes nor no. The site may have changed.")
+    return envelope
+
+
+def _data(reply: HttpReply) -> Any:
+    """What the envelope holds. Raises the fault that the reply stands for."""
+    envelope = _envelope(reply)
+    if "data" not in envelope:
         raise Drift("Qwen's site sent an answer without data. The site may have changed.")
     return envelope["data"]
