@@ -6,12 +6,13 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 import uvicorn
 
 from qwen_gateway.accounts import credential
+from qwen_gateway.accounts.rest import Resting
 from qwen_gateway.dialects import DIALECTS
 from qwen_gateway.net.transport import HttpTransport
 from qwen_gateway.relay.accounts import Accounts
@@ -42,8 +43,15 @@ CLEAN_UP = 3.0
 """Seconds at the end for deletions that are due; the journal keeps the rest."""
 
 
-async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
-    """Serves until SIGTERM or SIGINT. `ready` gets the base URL once requests are answered.
+class Running(NamedTuple):
+    """A gateway that answers requests. `wake` ends the rest of its accounts: what it rested for is over."""
+
+    base_url: str
+    wake: Callable[[], None]
+
+
+async def serve(settings: Settings, *, ready: Callable[[Running], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT. `ready` is called once requests are answered.
 
     Raises SettingsError, and OSError when the port is taken.
     """
@@ -52,7 +60,8 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
     listener = _listen(settings.host, settings.port)
     try:
         async with _gateway(settings) as (application, service):
-            server = _Server(_config(application, settings), service, ready, _base_url(settings, listener))
+            running = Running(_base_url(settings, listener), service.accounts.wake)
+            server = _Server(_config(application, settings), service, running, ready)
             await server.serve(sockets=[listener])
     finally:
         listener.close()
@@ -81,7 +90,13 @@ async def _gateway(settings: Settings) -> AsyncGenerator[tuple[App, Service], No
         ) from problem
     transport = HttpTransport(connect_timeout=settings.connect_timeout, own_user_agent=OWN_USER_AGENT)
     chats = Chats(site, transport, journal, _AMBIENT, policy=settings.delete_chats, seconds=settings.call_timeout)
-    accounts = Accounts(own, chats, _AMBIENT, user_agent=settings.user_agent, rest=settings.challenge_rest)
+    accounts = Accounts(
+        own,
+        chats,
+        _AMBIENT,
+        user_agent=settings.user_agent,
+        rest=Resting(settings.challenge_rest, settings.longest_rest),
+    )
 
     async def fetch_models() -> Catalog:
         account = accounts.any()
@@ -212,19 +227,42 @@ class _Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready, and stops to be ready at the first signal."""
 
     def __init__(
-        self, config: uvicorn.Config, service: Service, ready: Callable[[str], None] | None, base_url: str
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        running: Running,
+        ready: Callable[[Running], None] | None,
     ) -> None:
         super().__init__(config)
-        self._service, self._ready, self._base_url = service, ready, base_url
+        self._service, self._running, self._ready = service, running, ready
+        service.hang_up = self._hang_up
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         # The first request must not wait for the list of models.
         asyncio.get_running_loop().create_task(self._service.models.catalog())
-        structlog.get_logger().info("ready", base_url=self._base_url)
+        structlog.get_logger().info("ready", base_url=self._running.base_url)
         if self._ready is not None:
-            self._ready(self._base_url)
+            self._ready(self._running)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # Answers that are cut off have yet to say so to their clients, and to release their chats.
+        running = list(self.server_state.tasks)
+        if self.force_exit:
+            for task in running:
+                task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=CLEAN_UP)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
+        if self.should_exit:
+            self.force_exit = True  # a second signal, whichever it is
         self._service.draining = True
         super().handle_exit(sig, frame)
+
+    def _hang_up(self, client: object) -> None:
+        """Cuts a connection. Closing it would wait, for ever if need be, until the client has read everything."""
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "client", None) == client:
+                connection.transport.abort()

@@ -190,6 +190,11 @@ class Settings(BaseModel):
     drain_seconds: Seconds = Field(
         default=30, description="Seconds that running answers get to finish when the gateway stops."
     )
+    longest_rest: Seconds = Field(
+        86_400,
+        description="Most seconds that an account or a model of it is left alone, whatever the site said. It is asked "
+        "again after that, or after a restart.",
+    )
     challenge_rest: Seconds = Field(
         default=120,
         description="Seconds to leave the site alone after it asked for a person. Asking on makes it worse.",

@@ -55,6 +55,22 @@ def test_what_it_prints_can_be_pasted(commands: Commands) -> None:
     assert process.stop(signal.SIGTERM)[0] == 0
 
 
+def test_a_reset_of_the_simulated_site_also_ends_the_rest_of_its_account(commands: Commands) -> None:
+    process = commands.start("demo", "--json", "--port", "0", environ={"QWEN_GATEWAY_LONGEST_REST": "600"})
+    ready = json.loads(process.until("\n"))
+    url, sim = ready["base_url"] + "/chat/completions", ready["simulator_url"] + "/__sim/"
+    chat = {"model": "qwen", "messages": [{"role": "user", "content": "hello"}]}
+    fetch(sim + "program", "", {"turns": [{"error": "challenge"}]})
+    for _ in range(2):  # the second one finds the account at rest
+        with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+            fetch(url, ready["key"], chat)
+        refused.value.close()
+    assert len(json.loads(fetch(sim + "requests", ""))["requests"]) == 1
+    fetch(sim + "reset", "", {})
+    assert json.loads(fetch(url, ready["key"], chat))["choices"][0]["message"]["content"] == "ok"
+    assert process.stop(signal.SIGTERM)[0] == 0
+
+
 def test_the_users_own_account_and_files_play_no_part(commands: Commands) -> None:
     (commands.directory / ".env").write_text("QWEN_GATEWAY_NONSENSE=1\nQWEN_GATEWAY_HOST=0.0.0.0\n")
     (commands.directory / "qwen-gateway.toml").write_text("nonsense = 1")

@@ -149,6 +149,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "one answer": ({"n": 1}, {}),
     "no probabilities": ({"logprobs": False}, {}),
     "plain format": ({"response_format": {"type": "text"}}, {}),
+    "stream options": (
+        {"stream_options": {"include_usage": True, "include_obfuscation": False}},
+        {"ignored": ("stream_options.include_obfuscation",), "stream_usage": True},
+    ),
     "tools": ({"tools": [{"type": "function"}]}, {"ignored": ("tools",)}),
     "tools that may be called": ({"tools": [], "tool_choice": "auto"}, {"ignored": ("tools", "tool_choice")}),
     "tools that may not": ({"tools": [], "tool_choice": "none"}, {"ignored": ("tools", "tool_choice")}),
@@ -276,6 +280,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "probabilities": ({"logprobs": True}, "logprobs", "unsupported_parameter"),
     "JSON format": ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
     "no format": ({"response_format": {}}, "response_format", "invalid_value"),
+    "a function that must be": ({"function_call": {"name": "f"}}, "function_call", "unsupported_parameter"),
     "a call that must be": ({"tools": [], "tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
     "a certain call": (
         {"tools": [], "tool_choice": {"type": "function", "function": {"name": "f"}}},

@@ -18,14 +18,19 @@ class Pause(Struct, frozen=True):
     fault: Fault
 
 
+class Resting(Struct, frozen=True):
+    """Seconds. first: of the first rest after a challenge; each further one without a success between doubles it.
+    longest: of any rest."""
+
+    first: float
+    longest: float = 86_400.0
+
+
 class Rest:
-    """What rests, for one account. One model's limit never freezes the others.
+    """What rests, for one account. One model's limit never freezes the others."""
 
-    first: seconds of the first rest after a challenge; each further one without a success between doubles it.
-    """
-
-    def __init__(self, first: float) -> None:
-        self._first = first
+    def __init__(self, resting: Resting) -> None:
+        self._resting = resting
         self._account: Pause | None = None
         self._models: dict[str, Pause] = {}
         self._challenges = 0
@@ -40,14 +45,22 @@ class Rest:
         """Takes a fault of the site. Most mean no rest."""
         if isinstance(fault, Crowded):
             if self._account is None or self._account.until < now + CROWDED_REST:
-                self._account = Pause(now + CROWDED_REST, fault)
+                self._account = self._pause(CROWDED_REST, fault, now)
         elif isinstance(fault, Challenged):
             if self._challenges and self._account is not None and self._account.until > now:
                 return  # of a request that was under way when the rest began
-            self._account = Pause(now + min(self._first * 2**self._challenges, LONGEST_REST), fault)
+            self._account = self._pause(min(self._resting.first * 2**self._challenges, LONGEST_REST), fault, now)
             self._challenges = min(self._challenges + 1, 64)  # far above the longest rest, far below overflow
         elif isinstance(fault, RateLimited):
-            self._models[model] = Pause(now + (fault.retry_after or LIMIT_REST), fault)
+            self._models[model] = self._pause(fault.retry_after or LIMIT_REST, fault, now)
+
+    def _pause(self, seconds: float, fault: Fault, now: float) -> Pause:
+        return Pause(now + min(seconds, self._resting.longest), fault)
+
+    def clear(self) -> None:
+        """All that rested may be used again."""
+        self.succeeded()
+        self._models.clear()
 
     def succeeded(self) -> None:
         self._account = None

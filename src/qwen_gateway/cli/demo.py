@@ -68,10 +68,12 @@ async def _demo(port: int | None, simulator_port: int, key: str, as_json: bool, 
         async with Simulator(port=simulator_port, delay_ms=HUMAN_PACE_MS) as sim:
             settings = _settings(sim, port, key, directory)
 
-            def ready(base_url: str) -> None:
+            def ready(running: app.Running) -> None:
                 stop.hand_over()
+                # When the simulated site begins anew, it has also forgotten why it refused us.
+                sim.site.on_reset = running.wake
                 say = _as_json if as_json else _as_text
-                print(say(base_url, key, sim.url), flush=True)
+                print(say(running.base_url, key, sim.url), flush=True)
 
             with listening(settings.host, settings.port):
                 await app.serve(settings, ready=ready)
@@ -85,7 +87,7 @@ def _settings(sim: "Simulator", port: int | None, key: str, directory: str) -> "
     from qwen_gateway.settings_sources import LEGACY, PREFIX, load
 
     left_out = {PREFIX + name for name in _OWN} | set(LEGACY)
-    environ = {"QWEN_GATEWAY_CHALLENGE_REST": "5"} | {k: v for k, v in os.environ.items() if k not in left_out}
+    environ = {"QWEN_GATEWAY_LONGEST_REST": "2"} | {k: v for k, v in os.environ.items() if k not in left_out}
     if log_file := environ.get("QWEN_GATEWAY_LOG_FILE"):
         environ["QWEN_GATEWAY_LOG_FILE"] = str(Path.cwd() / log_file)  # and not in the directory that goes away
     flags = {

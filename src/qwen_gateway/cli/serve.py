@@ -54,11 +54,13 @@ def serve(  # noqa: PLR0913, PLR0917  (each parameter is a flag)
 
         stop = Stop()
 
-        def ready(base_url: str) -> None:
+        def ready(running: app.Running) -> None:
             stop.hand_over()
             if sys.stderr.isatty():
                 print(
-                    f"Qwen Gateway listens at {base_url}\n{account}\nStop with Ctrl-C.\n", file=sys.stderr, flush=True
+                    f"Qwen Gateway listens at {running.base_url}\n{account}\nStop with Ctrl-C.\n",
+                    file=sys.stderr,
+                    flush=True,
                 )
 
         with listening(settings.host, settings.port):

@@ -46,9 +46,11 @@ class _Function(Struct):
     arguments: str = "{}"
 
 
-class _Call(Struct):
+class _Call(Struct, forbid_unknown_fields=True):
     function: _Function
     id: str = ""
+    type: str = "function"
+    index: int | None = None
 
 
 class _Message(Struct, forbid_unknown_fields=True):
@@ -107,13 +109,16 @@ def read(body: bytes) -> TurnRequest:
     wire, unknown = _read_messages(fields["messages"])
     if any(one.name for one in wire):
         unknown.append("messages[].name")
+    if known.get("stream_options") is not None:
+        options = _body.decode(fields["stream_options"])
+        unknown += [f"stream_options.{key}" for key in options if key != "include_usage"]
     ignored = [key for key in fields if key not in _TYPES and key != "messages" and bytes(fields[key]) != b"null"]
-    options = known.get("stream_options")
+    wanted = known.get("stream_options")
     return TurnRequest(
         model=known["model"],
         messages=tuple(_message(one, f"messages[{i}]") for i, one in enumerate(wire)),
         stream=bool(known.get("stream")),
-        stream_usage=bool(options and options.include_usage),
+        stream_usage=bool(wanted and wanted.include_usage),
         thinking=_thinking(known),
         search=_search(known),
         ignored=tuple((ignored + unknown)[:MAX_NAMED]),
@@ -142,6 +147,8 @@ def _refuse_what_changes_the_answer(known: dict[str, Any], fields: dict[str, Raw
     wanted = known.get("response_format")
     if wanted is not None and wanted.type != "text":
         raise _unsupported("response_format", "only `text` so far")
+    if bytes(fields.get("function_call", Raw(b"null"))) not in (b"null", b'"auto"', b'"none"'):
+        raise _unsupported("function_call", "functions are not passed on yet, so no call can be promised")
     choice = bytes(fields.get("tool_choice", Raw(b"null")))  # a Raw never equals bytes
     if "tools" in fields and choice not in (b"null", b'"auto"', b'"none"'):
         raise _unsupported("tool_choice", "tools are not passed on yet, so no call can be promised")
@@ -197,15 +204,16 @@ def _read_messages(raw: Raw) -> tuple[list[_Message], list[str]]:
 
 
 def _take_unknown(messages: object) -> Iterator[str]:
-    """Removes unknown keys of messages and of their content parts, and names them."""
+    """Removes unknown keys of messages, of their content parts and calls, and names them."""
     for message in _objects(messages):
         for key in message.keys() - set(_Message.__struct_fields__):
             del message[key]
             yield f"messages[].{key}"
-        for piece in _objects(message.get("content")):
-            for key in piece.keys() - set(_Piece.__struct_fields__):
-                del piece[key]
-                yield f"messages[].content[].{key}"
+        for part, kind in (("content", _Piece), ("tool_calls", _Call)):
+            for piece in _objects(message.get(part)):
+                for key in piece.keys() - set(kind.__struct_fields__):
+                    del piece[key]
+                    yield f"messages[].{part}[].{key}"
 
 
 def _with_raw(messages: object) -> object:

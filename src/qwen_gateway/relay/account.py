@@ -65,6 +65,10 @@ class Account:
         if isinstance(fault, Challenged) and pause is not None:
             fault.retry_after = pause.until - now
 
+    def wake(self) -> None:
+        """Ends any rest."""
+        self._rest.clear()
+
     def succeeded(self) -> None:
         self._rest.succeeded()
 

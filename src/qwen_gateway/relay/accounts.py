@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from qwen_gateway.accounts import credential
-from qwen_gateway.accounts.rest import Rest
+from qwen_gateway.accounts.rest import Rest, Resting
 from qwen_gateway.accounts.session import Session
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.chats import Chats
@@ -21,10 +21,16 @@ _NO_ACCOUNT = (
 
 
 class Accounts:
-    """own: the operator's account, if there is one. rest: seconds of the first rest after a challenge."""
+    """own: the operator's account, if there is one."""
 
     def __init__(
-        self, own: credential.Credential | None, chats: Chats, ambient: Ambient, *, user_agent: str | None, rest: float
+        self,
+        own: credential.Credential | None,
+        chats: Chats,
+        ambient: Ambient,
+        *,
+        user_agent: str | None,
+        rest: Resting,
     ) -> None:
         self._chats, self._ambient, self._user_agent, self._rest = chats, ambient, user_agent, rest
         self._brought: OrderedDict[str, Account] = OrderedDict()
@@ -61,6 +67,12 @@ class Accounts:
                 self._chats.forget(self._brought.popitem(last=False)[1])
         self._brought.move_to_end(token)
         return account
+
+    def wake(self) -> None:
+        """Ends the rest of all accounts."""
+        for account in (self._own, *self._brought.values()):
+            if account is not None:
+                account.wake()
 
     def _new(self, found: credential.Credential) -> Account:
         return Account(Session(found, self._user_agent), Rest(self._rest), self._ambient)

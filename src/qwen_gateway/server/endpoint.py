@@ -7,7 +7,7 @@ dialect's own. Streaming and not streaming take the same way; they differ in wha
 import asyncio
 import re
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import structlog
 
@@ -38,7 +38,14 @@ class TurnEndpoint:
         service, pace = self._service, self._service.pace
         record = TurnRecord(service.new_request_id(), self._dialect.name)
         headers = [(b"x-request-id", record.request_id.encode())]
-        exchange = Exchange(receive, send, headers, heartbeat=pace.heartbeat, write_timeout=pace.write_timeout)
+        exchange = Exchange(
+            receive,
+            send,
+            headers,
+            heartbeat=pace.heartbeat,
+            write_timeout=pace.write_timeout,
+            hang_up=lambda: service.hang_up(scope["client"]),
+        )
         with service.watch(record):
             try:
                 await self._serve(scope, receive, exchange, record)
@@ -116,11 +123,12 @@ class TurnEndpoint:
             record.end = "client_left"
             return
         record.end = "failed" if record.tries else "refused"
-        if exchange.begun:
-            await exchange.end(exchange.farewell(fault))
-        else:
-            exchange.headers += fault_headers(fault)
-            await exchange.whole(fault.status, _JSON, self._dialect.refusal(fault))
+        with suppress(ClientLeft):
+            if exchange.begun:
+                await exchange.end(exchange.farewell(fault))
+            else:
+                exchange.headers += fault_headers(fault)
+                await exchange.whole(fault.status, _JSON, self._dialect.refusal(fault))
 
 
 def _why_cancelled(exchange: Exchange) -> Fault:

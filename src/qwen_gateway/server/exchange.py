@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from qwen_gateway.server.paths import Receive, Send
-from qwen_gateway.turn.faults import Fault
+from qwen_gateway.server.paths import Message, Receive, Send
+from qwen_gateway.turn.faults import ClientLeft, Fault
 
 
 def _no_farewell(fault: Fault) -> bytes:
@@ -14,7 +14,8 @@ def _no_farewell(fault: Fault) -> bytes:
 
 class Exchange:
     """heartbeat: seconds of silence after which a stream gets a sign of life; before its first byte that also
-    fixes the status at 200. write_timeout: seconds that a client may take to read what was written."""
+    fixes the status at 200. write_timeout: seconds that a client may take to read what was written. hang_up: cuts
+    the connection, whatever is still unread."""
 
     def __init__(
         self,
@@ -24,8 +25,9 @@ class Exchange:
         *,
         heartbeat: float,
         write_timeout: float,
+        hang_up: Callable[[], None],
     ) -> None:
-        self._receive, self._send = receive, send
+        self._receive, self._send, self._hang_up = receive, send, hang_up
         self.headers = headers
         self._heartbeat, self._write_timeout = heartbeat, write_timeout
         self._loop = asyncio.get_running_loop()
@@ -60,8 +62,8 @@ class Exchange:
     async def whole(self, status: int, kind: bytes, body: bytes) -> None:
         self.status = status
         head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *self.headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": head})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._last_words({"type": "http.response.start", "status": status, "headers": head})
+        await self._last_words({"type": "http.response.body", "body": body})
 
     async def write(self, data: bytes) -> None:
         """Sends a piece of the stream. One piece, one write to the socket."""
@@ -72,12 +74,20 @@ class Exchange:
         self._writing_since = None
 
     async def end(self, data: bytes = b"") -> None:
-        """Sends the stream's last piece and its end."""
+        """Sends the stream's last piece and its end. Raises ClientLeft."""
         if not self.status:
             await self._begin()
-        self._writing_since = self._loop.time()
-        await self._send({"type": "http.response.body", "body": data})
-        self._writing_since = None
+        await self._last_words({"type": "http.response.body", "body": data})
+
+    async def _last_words(self, message: Message) -> None:
+        """Sends what is sent when nobody watches any more. Raises ClientLeft when the client does not read."""
+        try:
+            async with asyncio.timeout(self._write_timeout):
+                await self._send(message)
+        except TimeoutError:
+            self.left = True
+            self._hang_up()
+            raise ClientLeft("The client did not read its answer.") from None
 
     async def _begin(self) -> None:
         if self._stream is None:
@@ -99,6 +109,7 @@ class Exchange:
             except TimeoutError:
                 if await self._is_well():
                     continue
+                self._hang_up()
             else:
                 if message["type"] != "http.disconnect":
                     continue
@@ -117,7 +128,11 @@ class Exchange:
         if self._writing_since is not None:
             return now - self._writing_since < self._write_timeout
         if self._stream is not None and now - self._last >= self._heartbeat:
-            await self.write(self._stream[1])
+            try:
+                async with asyncio.timeout(self._write_timeout):
+                    await self.write(self._stream[1])
+            except TimeoutError:
+                return False
         elif self._stream is None:
             self._last = now
         return True

@@ -45,6 +45,8 @@ class Service:
         self._new_id, self._observe = new_id, observe
         self.in_flight = 0
         self.draining = False
+        self.hang_up: Callable[[object], None] = lambda client: None
+        """Cuts the connection of a client's address. The HTTP server gives it."""
 
     def new_request_id(self) -> str:
         return "req_" + self._new_id().replace("-", "")

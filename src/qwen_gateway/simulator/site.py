@@ -5,7 +5,7 @@ Here: data and the few rules over it. Not here: HTTP (every other module with ro
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from weakref import WeakSet
 
@@ -73,9 +73,12 @@ class Site:
         self.streams: set[Stream] = set()
         self.spoiled: WeakSet[asyncio.Transport] = WeakSet()
         self._models = None if models is None else list(models)
+        self.on_reset: Callable[[], None] = lambda: None
         self.reset()
 
     def reset(self) -> None:
+        """Back to the beginning. `on_reset` tells whoever remembers what this site did."""
+        self.on_reset()
         self.switches = Switches(models=self._models)
         self.controlled = False
         self.chats: dict[str, Chat] = {}

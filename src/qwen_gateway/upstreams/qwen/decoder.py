@@ -135,7 +135,7 @@ class Decoder:
         return events
 
     def _line(self, line: bytes, events: list[Event]) -> None:
-        if line.startswith(b"data:"):
+        if line[:5] == b"data:":
             payload, held = line[5:], self._held_line
             if held:
                 payload, self._held_line = held + b"\n" + payload, b""
@@ -173,7 +173,21 @@ class Decoder:
             if len(frame.usage) > 4:  # neither `{}` nor `null`
                 self._round = frame.usage
             delta = frame.choices[0].delta
-            if delta is not None:
+            if delta is None:
+                return
+            if (
+                delta.content
+                and delta.phase == "answer"
+                and delta.status == "typing"
+                and delta.role != "function"
+                and delta.function_call is None
+                and type(frame) is Frame
+                and not self._surrogate
+            ):
+                # The next piece of the answer: nearly every frame, so it comes first and without a further call.
+                self._spoke, self._answered = True, False
+                events.append(Text(delta.content))
+            else:
                 self._delta(delta, frame.timestamp is None, events)
         elif frame.created is not None:
             self._began(frame, events)

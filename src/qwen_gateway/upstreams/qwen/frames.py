@@ -58,6 +58,10 @@ class Frame(Struct):
         return bool(self.success is False or len(self.error) or len(self.ret))
 
 
+class MendedFrame(Frame):
+    """A frame whose text was not valid Unicode: it may begin or end with half a character."""
+
+
 class Unreadable(Exception):
     """A line that is no frame. `line` is its bytes; `whole`: no further line could make it one."""
 
@@ -96,7 +100,8 @@ class FrameReader:
             data = bytes(self._rest) + data
             self._rest.clear()
         lines = data.split(b"\n")
-        self._rest += lines.pop()
+        if last := lines.pop():
+            self._rest += last
         if self._first:
             self._first = False
             lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
@@ -138,7 +143,7 @@ def decode(payload: bytes) -> Frame:
         if not isinstance(value, dict):
             raise Unreadable(payload, whole=True)
         surrogates = _take_content(value)
-        frame = msgspec.convert(_raw_fields(value), Frame)
+        frame = msgspec.convert(_raw_fields(value), MendedFrame)
     except (RecursionError, msgspec.ValidationError) as problem:
         raise Unreadable(payload, whole=True) from problem
     if surrogates is not None and frame.choices and frame.choices[0].delta is not None:
