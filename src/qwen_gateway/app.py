@@ -1,6 +1,7 @@
 """Joins everything: the only place that knows all packages, and the order in which they start and stop."""
 
 import asyncio
+import gc
 import socket
 import time
 import uuid
@@ -239,6 +240,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _calm_collector()
         # The first request must not wait for the list of models.
         asyncio.get_running_loop().create_task(self._service.models.catalog())
         structlog.get_logger().info("ready", base_url=self._running.base_url)
@@ -266,3 +268,14 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if getattr(connection, "client", None) == client:
                 connection.transport.abort()
+
+
+def _calm_collector() -> None:
+    """Lets the garbage collector look less often, and never at what lives as long as the process.
+
+    Each event makes and drops a few objects, none of them in cycles. Looking for cycles after every 700 of them took
+    a tenth of a short chat's processor time (measured 2026-11-21).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

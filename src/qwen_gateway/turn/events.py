@@ -20,13 +20,13 @@ class Began(Struct, frozen=True):
     answer_id: str
 
 
-class Text(Struct, frozen=True):
+class Text(Struct, frozen=True, gc=False):
     """The next piece of the answer. Never empty."""
 
     text: str
 
 
-class Reasoning(Struct, frozen=True):
+class Reasoning(Struct, frozen=True, gc=False):
     """The next piece of the reasoning. Never empty."""
 
     text: str
