@@ -9,7 +9,6 @@ from msgspec import Struct
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.pipeline import Pipeline
 from qwen_gateway.relay.ports import StreamedReply, Transport
-from qwen_gateway.relay.turnstile import Turnstile
 from qwen_gateway.turn.contracts import Upstream
 from qwen_gateway.turn.events import Began, Event, Failed, Finished
 from qwen_gateway.turn.faults import Drift, Fault, Incomplete, TimedOut
@@ -36,16 +35,9 @@ class Answer:
     """
 
     def __init__(
-        self,
-        site: Upstream,
-        transport: Transport,
-        account: Account,
-        pipeline: Pipeline,
-        patience: Patience,
-        turnstile: Turnstile,
+        self, site: Upstream, transport: Transport, account: Account, pipeline: Pipeline, patience: Patience
     ) -> None:
         self._site, self._transport, self._account = site, transport, account
-        self._turnstile = turnstile
         self._pipeline, self._patience = pipeline, patience
         self._state: Literal["new", "asked", "refused", "whole"] = "new"
         self._reply: StreamedReply | None = None
@@ -103,8 +95,6 @@ class Answer:
         try:
             while True:
                 data = await reply.read()
-                if self._turnstile.full():
-                    await self._turnstile.wait()
                 events = pipeline.feed(data) if data else pipeline.close()
                 if events:
                     break

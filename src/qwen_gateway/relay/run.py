@@ -26,7 +26,6 @@ from qwen_gateway.relay.machine import (
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.pipeline import Pipeline
 from qwen_gateway.relay.ports import Ambient, Transport
-from qwen_gateway.relay.turnstile import Turnstile
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.turn.catalog import Choice, Model
 from qwen_gateway.turn.contracts import Question, Tokens, Upstream
@@ -63,7 +62,6 @@ class Turns:
     ) -> None:
         self.site, self.transport, self.models, self.chats = site, transport, models, chats
         self.ambient, self.limits = ambient, limits
-        self.turnstile = Turnstile()
         self._default_thinking = default_thinking
 
     async def begin(self, request: TurnRequest, account: Account, record: TurnRecord) -> "Turn":
@@ -169,7 +167,7 @@ class Turn:
         first = limits.first_event_thinking if thinks else limits.first_event
         pipeline = Pipeline(shared.site.decoder(chat_id), self._prompt)
         patience = Patience(first, limits.idle, limits.total)
-        return Answer(shared.site, shared.transport, self._account, pipeline, patience, shared.turnstile)
+        return Answer(shared.site, shared.transport, self._account, pipeline, patience)
 
     def _call(self, chat_id: str) -> HttpCall:
         self._record.tries += 1
