@@ -1,0 +1,70 @@
+# Everything that one does with this project. `make` alone lists it.
+#
+# PYTHON=…  the interpreter for .venv (default: the first of python3.13, python3.12, python3.11, python3 that will do)
+# ARGS=…    further arguments of `demo`, `run`, `test` and `bench`, such as ARGS="--port 9000"
+
+BIN = .venv/bin
+PYTHON =
+ARGS =
+
+VENV = .venv/.made
+LOCKED = .venv/.locked
+READY = .venv/.ready
+DEV = .venv/.dev
+
+.PHONY: help demo run test check bench docs
+
+help: ## list these targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -e 's/:.*## /	/' | expand -t 10
+
+demo: $(READY) ## try the gateway without an account, on the bundled simulator
+	$(BIN)/qwen-gateway demo $(ARGS)
+
+run: $(READY) ## serve your own account (settings: .env, docs/settings.md)
+	$(BIN)/qwen-gateway serve $(ARGS)
+
+test: $(DEV) ## run all tests; says at the end what was skipped
+	$(BIN)/python tools/packages.py
+	@if [ "$$CI" = true ]; then QWEN_GATEWAY_REQUIRE_PACKAGES=1; export QWEN_GATEWAY_REQUIRE_PACKAGES; fi; \
+	echo "$(BIN)/pytest -rs $(ARGS)"; $(BIN)/pytest -rs $(ARGS)
+
+check: $(DEV) ## check form, types, import contracts and generated pages
+	$(BIN)/ruff format --check src tests bench tools
+	$(BIN)/ruff check src tests bench tools
+	$(BIN)/mypy src tests bench tools
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/docs.py --check
+	@echo 'check: passed, nothing skipped. Not looked at here: the C programs in bench/ and the Dockerfile.'
+
+bench: $(READY) ## measure the gateway; needs Linux, a C compiler and nginx (bench/README.md)
+	$(BIN)/python bench/run.py $(ARGS)
+
+docs: $(READY) ## write the generated pages again
+	$(BIN)/python tools/docs.py
+
+# ---- The virtual environment. Each step leaves a stamp, so that it is done again only when its input has changed.
+
+$(VENV):
+	@for python in $(PYTHON) $(if $(PYTHON),,python3.13 python3.12 python3.11 python3); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "$$python -m venv .venv"; \
+	    "$$python" -m venv .venv && touch $@ && exit 0; \
+	    echo 'make: the virtual environment could not be made. On Debian and Ubuntu: apt install python3-venv' >&2; \
+	    exit 1; \
+	  fi; \
+	done; \
+	echo 'make: no Python of version 3.11 or later was found. Install one, or name it: make PYTHON=/path/to/python3' >&2; \
+	exit 1
+
+# The locks hold a hash for each package, so nothing else can be installed in its place.
+$(LOCKED): $(VENV) requirements/install.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/install.txt
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): $(READY) requirements/dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
