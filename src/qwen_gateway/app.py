@@ -18,7 +18,7 @@ from qwen_gateway.dialects import DIALECTS
 from qwen_gateway.net.transport import HttpTransport
 from qwen_gateway.relay.accounts import Accounts
 from qwen_gateway.relay.chats import Chats
-from qwen_gateway.relay.drive import drive
+from qwen_gateway.relay.drive import Renewal, drive
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.ports import Ambient
 from qwen_gateway.relay.run import Limits, Turns
@@ -102,11 +102,14 @@ async def _gateway(settings: Settings) -> AsyncGenerator[tuple[App, Service], No
         rest=Resting(settings.challenge_rest, settings.longest_rest),
     )
 
+    renewal = Renewal(site, transport, _AMBIENT, settings.call_timeout)
+
     async def fetch_models() -> Catalog:
         account = accounts.any()
         if (rests := account.resting()) is not None:
             raise rests
         try:
+            await renewal.ensure_fresh(account)  # the site takes a dead token for a guest, and shows it fewer models
             return await drive(
                 site.models(account.session, _AMBIENT.moment()), transport, account, settings.call_timeout
             )

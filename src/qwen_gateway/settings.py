@@ -191,7 +191,7 @@ class Settings(BaseModel):
         default=30, description="Seconds that running answers get to finish when the gateway stops."
     )
     longest_rest: Seconds = Field(
-        86_400,
+        default=86_400,
         description="Most seconds that an account or a model of it is left alone, whatever the site said. It is asked "
         "again after that, or after a restart.",
     )

@@ -90,6 +90,7 @@ def test_any_text_is_cookies_or_refused(text: str) -> None:
         (None, LONG, Credential({"token": LONG}, LONG)),
         (None, f"Bearer {LONG}\n", Credential({"token": LONG}, LONG)),
         (None, f"bearer  {LONG}", Credential({"token": LONG}, LONG)),
+        (f"'token={LONG}; a=1'", f'"{LONG}"', Credential({"token": LONG, "a": "1"}, LONG)),
         ("a=1", LONG, Credential({"token": LONG, "a": "1"}, LONG)),
         ("a=1", ACCESS, Credential({"a": "1"}, ACCESS)),
         (f"token={LONG}", ACCESS, Credential({"token": LONG}, ACCESS)),

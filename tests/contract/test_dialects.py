@@ -13,7 +13,7 @@ import pytest
 from msgspec import Struct
 
 from qwen_gateway.dialects import DIALECTS
-from qwen_gateway.turn.contracts import Dialect, ReplyHead
+from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead
 from qwen_gateway.turn.events import Event, Failed, Finished, Usage
 from qwen_gateway.turn.faults import Challenged, Fault, Incomplete, InvalidRequest, RateLimited
 from qwen_gateway.turn.reply import Fold
@@ -179,11 +179,11 @@ def test_refusals_say_the_faults_text(dialect: Dialect, fault: Fault) -> None:
 
 @OF_ALL_DIALECTS
 def test_the_least_request_is_read_and_the_rest_is_refused(dialect: Dialect) -> None:
-    request = dialect.read(client_of(dialect).least_request)
+    request = dialect.read(Incoming("/", [], client_of(dialect).least_request))
     assert request.messages
     for raw in (b"", b"[]", b"{}", b"\xff", b"{" * 100_000):
         with pytest.raises(InvalidRequest):
-            dialect.read(raw)
+            dialect.read(Incoming("/", [], raw))
 
 
 def test_names_and_routes_are_each_dialects_own() -> None:

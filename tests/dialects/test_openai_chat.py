@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from qwen_gateway.dialects import openai_chat
 from qwen_gateway.shaping.citations import CitationLinks
-from qwen_gateway.turn.contracts import Dialect, ReplyHead
+from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead
 from qwen_gateway.turn.events import (
     Began,
     Citation,
@@ -40,7 +40,7 @@ TESTS = Path(__file__).parents[1]
 RECORDINGS = sorted((TESTS / "corpus").glob("*sse_*.txt"))
 OF_ALL = pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
 DIALECT: Dialect = openai_chat
-HEAD = ReplyHead("chatcmpl-1", 1_789_353_470, "qwen3.7-plus")
+HEAD = ReplyHead("1", 1_789_353_470, "qwen3.7-plus")
 REQUEST = TurnRequest(model="qwen", messages=(), stream=True)
 ASKED = TurnRequest(model="qwen", messages=(), stream=True, stream_usage=True)
 SOURCE = Source("https://a.example/?q=1", "A “title”")
@@ -198,7 +198,7 @@ def test_what_stands_in_text_or_model_cannot_leave_its_string() -> None:
     evil = '"}\n\ndata: [DONE]\n\n\u2028\x00<script>'
     raw = openai_chat.writer(REQUEST, ReplyHead(evil, 1, evil)).feed([Text(evil), Finished()])
     first, _ = chunks(raw)
-    assert (first["id"], first["model"], first["choices"][0]["delta"]["content"]) == (evil, evil, evil)
+    assert (first["id"], first["model"], first["choices"][0]["delta"]["content"]) == ("chatcmpl-" + evil, evil, evil)
 
 
 # --- whole ---
@@ -263,7 +263,7 @@ def test_a_stream_put_together_is_the_whole_answer(pieces: list[Event], reason: 
     assert expected["choices"][0]["message"] == message
     assert expected["choices"][0]["finish_reason"] == finish == reason
     assert [chunk["usage"] for chunk in found if "usage" in chunk] == [expected["usage"]]
-    assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in found} == {(HEAD.id, HEAD.created, HEAD.model)}
+    assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in found} == {("chatcmpl-" + HEAD.id, HEAD.created, HEAD.model)}
 
 
 # --- the dialect's other names ---
@@ -278,5 +278,7 @@ def test_what_the_server_needs_to_know() -> None:
 
 
 def test_reading_and_refusing_are_the_dialects_own() -> None:
-    assert DIALECT.read(b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}').model == "m"
+    assert (
+        DIALECT.read(Incoming("/", [], b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}')).model == "m"
+    )
     assert json.loads(DIALECT.refusal(Incomplete("x")))["error"]["code"] == "upstream_incomplete"

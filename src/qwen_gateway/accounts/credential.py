@@ -45,8 +45,8 @@ def read(*, cookies: str | None, token: str | None) -> Credential | None:
 
     Without a token of its own, the `token` cookie is it: that is where the site keeps the long session token.
     """
-    jar = parse_cookies(cookies) if cookies and cookies.strip() else {}
-    bare = (token or "").strip()
+    pasted, bare = _unquoted(cookies), _unquoted(token)
+    jar = parse_cookies(pasted) if pasted else {}
     if bare[:7].lower() == "bearer ":
         bare = bare[7:].strip()
     if bare and not _TOKEN.fullmatch(bare):
@@ -61,6 +61,14 @@ def read(*, cookies: str | None, token: str | None) -> Credential | None:
     if bare and "token" not in jar and claims(bare).type != "access_token":
         jar = {"token": bare, **jar}  # write endpoints want the credential in the Cookie header (2026-09-22)
     return Credential(jar, bare or None)
+
+
+def _unquoted(text: str | None) -> str:
+    """Without quotes around it: `docker run --env-file` leaves those of an `.env` file in place."""
+    text = (text or "").strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1].strip()
+    return text
 
 
 def parse_cookies(header: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import msgspec
 
 from qwen_gateway.dialects import openai_chat_request
 from qwen_gateway.dialects.openai_errors import error
-from qwen_gateway.turn.contracts import ReplyHead, Writer
+from qwen_gateway.turn.contracts import Incoming, ReplyHead, Writer
 from qwen_gateway.turn.events import Citation, Event, Finished, Reasoning, Text, Usage
 from qwen_gateway.turn.faults import Fault
 from qwen_gateway.turn.reply import Reply
@@ -20,10 +20,14 @@ routes = ("/v1/chat/completions",)
 stream_type = "text/event-stream; charset=utf-8"
 heartbeat = b": ping\n\n"
 
-read = openai_chat_request.read
 refusal = error
 
 _encode = msgspec.json.Encoder().encode
+_ID = "chatcmpl-"
+
+
+def read(incoming: Incoming) -> TurnRequest:
+    return openai_chat_request.read(incoming.body)
 
 
 def writer(request: TurnRequest, head: ReplyHead) -> Writer:
@@ -36,7 +40,7 @@ class _ChunkWriter:
     def __init__(self, head: ReplyHead, *, usage_apart: bool) -> None:
         self._start = (
             b'data: {"id":'
-            + _encode(head.id)
+            + _encode(_ID + head.id)
             + b',"object":"chat.completion.chunk","created":%d,"model":' % head.created
             + _encode(head.model)
         )
@@ -113,7 +117,7 @@ def whole(request: TurnRequest, head: ReplyHead, reply: Reply) -> bytes:
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
     return _encode(
         {
-            "id": head.id,
+            "id": _ID + head.id,
             "object": "chat.completion",
             "created": head.created,
             "model": head.model,

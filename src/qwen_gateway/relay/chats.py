@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from qwen_gateway.relay.account import Account
-from qwen_gateway.relay.drive import drive
+from qwen_gateway.relay.drive import Renewal, drive
 from qwen_gateway.relay.ports import Ambient, ChatJournal, ChatRecord, Transport
 from qwen_gateway.turn.contracts import Upstream
 from qwen_gateway.turn.faults import Fault, TimedOut, Unreachable
@@ -45,7 +45,9 @@ class Chats:
         """seconds: bounds each call to the site."""
         self._site, self._transport, self._journal, self._ambient = site, transport, journal, ambient
         self._policy, self._seconds = policy, seconds
+        self._renewal = Renewal(site, transport, ambient, seconds)
         self._accounts: dict[str, Account] = {}
+        self._known: set[str] = set()  # titles of chats that this process takes care of already
         self._open: dict[str, ChatRecord] = {}  # by chat id: of turns that run
         self._due: asyncio.Queue[tuple[ChatRecord, int]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,12 +80,14 @@ class Chats:
         """An account has come into use: what earlier runs left in it is deleted when due."""
         self._accounts[account.key] = account
         for record in self._journal.records():
-            if record.account == account.key:
+            if record.account == account.key and record.title not in self._known:
+                self._known.add(record.title)
                 self._schedule(record, record.due)
 
     def forget(self, account: Account) -> None:
         """An account has gone out of use. Its chats stay in the journal until it is back."""
-        self._accounts.pop(account.key, None)
+        if self._accounts.get(account.key) is account:
+            del self._accounts[account.key]
 
     async def open(self, account: Account, prompt: Prompt) -> str:
         """Makes a chat and returns its id. Raises faults."""
@@ -93,6 +97,7 @@ class Chats:
             return await drive(flow, self._transport, account, self._seconds)
         record = ChatRecord(f"API {at.request_id}", account.key, None, at.now + LOST_AFTER)
         self._journal.put(record)
+        self._known.add(record.title)
         flow = self._site.open_chat(account.session, at, prompt, record.title)
         try:
             chat_id = await drive(flow, self._transport, account, self._seconds)
@@ -100,11 +105,15 @@ class Chats:
             self._schedule(record, at.now + RETRY_FIRST)  # it may have been made all the same
             raise
         except Fault:
-            self._journal.remove(record.title)
+            self._strike(record)
             raise
         hours = 0.0 if self._policy == "now" else self._policy
         made = msgspec.structs.replace(record, chat_id=chat_id, due=at.now + hours * 3600)
-        self._journal.put(made)
+        try:
+            self._journal.put(made)
+        except Fault:
+            self._schedule(made, at.now)  # made in vain
+            raise
         self._open[chat_id] = made
         return chat_id
 
@@ -119,6 +128,7 @@ class Chats:
 
     async def _stop(self, account: Account, chat_id: str, answer_id: str | None, record: ChatRecord | None) -> None:
         try:
+            await self._renewal.ensure_fresh(account)
             flow = self._site.stop(account.session, self._ambient.moment(), chat_id, answer_id)
             await drive(flow, self._transport, account, self._seconds)
         except Fault as fault:
@@ -145,6 +155,8 @@ class Chats:
             account = self._accounts.get(record.account)
             if account is not None:
                 await self._delete(account, record, tries)
+            else:
+                self._known.discard(record.title)
             self._count(-1)
 
     async def _delete(self, account: Account, record: ChatRecord, tries: int) -> None:
@@ -153,6 +165,7 @@ class Chats:
             self._schedule(record, self._ambient.now() + (rests.retry_after or RETRY_LAST), tries)
             return
         try:
+            await self._renewal.ensure_fresh(account)
             chat_id = record.chat_id or await self._find(account, record.title)
             if chat_id is None and self._ambient.now() < record.due:
                 self._again(record, tries)
@@ -160,7 +173,7 @@ class Chats:
             if chat_id is not None:
                 flow = self._site.discard(account.session, self._ambient.moment(), chat_id)
                 await drive(flow, self._transport, account, self._seconds)
-            self._journal.remove(record.title)
+            self._strike(record)
         except Fault as fault:
             account.noticed(fault)
             _log.info("delete_failed", chat=record.chat_id, code=fault.code, tries=tries + 1)
@@ -169,6 +182,10 @@ class Chats:
     def _again(self, record: ChatRecord, tries: int) -> None:
         wait = min(RETRY_FIRST * 4**tries, RETRY_LAST)
         self._schedule(record, self._ambient.now() + wait, tries + 1)
+
+    def _strike(self, record: ChatRecord) -> None:
+        self._journal.remove(record.title)
+        self._known.discard(record.title)
 
     async def _find(self, account: Account, title: str) -> str | None:
         flow = self._site.find_titled(account.session, self._ambient.moment(), title)

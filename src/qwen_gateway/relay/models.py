@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from qwen_gateway.relay.ports import Ambient
 from qwen_gateway.turn.catalog import Aliases, Catalog, Choice, resolve
-from qwen_gateway.turn.faults import Fault, ModelNotFound
+from qwen_gateway.turn.faults import Fault, ModelNotFound, NoAccount
 
 FIRST_WAIT = 5.0
 """Seconds that a request waits for the very first list, before it makes do with the built-in one."""
@@ -61,7 +61,9 @@ class Models:
             self.problem = None
         except Fault as fault:
             self._catalog = Catalog(self._catalog.models, stale=True)
-            self._next = self._ambient.now() + min(RETRY_EVERY, self._ttl)
+            # Without an account the site was not asked, and the next request may bring one.
+            wait = 0.0 if isinstance(fault, NoAccount) else min(RETRY_EVERY, self._ttl)
+            self._next = self._ambient.now() + wait
             self.problem = fault
         finally:
             self._task = None

@@ -9,7 +9,7 @@ from qwen_gateway.history.pack import pack
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.answer import Answer, Patience
 from qwen_gateway.relay.chats import Chats
-from qwen_gateway.relay.drive import drive
+from qwen_gateway.relay.drive import Renewal
 from qwen_gateway.relay.machine import (
     Ask,
     Completed,
@@ -28,7 +28,7 @@ from qwen_gateway.relay.pipeline import Pipeline
 from qwen_gateway.relay.ports import Ambient, Transport
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.turn.catalog import Choice, Model
-from qwen_gateway.turn.contracts import Question, Tokens, Upstream
+from qwen_gateway.turn.contracts import Question, Upstream
 from qwen_gateway.turn.events import SHOWN, Event, Failed, Finished, Usage
 from qwen_gateway.turn.faults import Fault, InvalidRequest, ModelNotFound
 from qwen_gateway.turn.flow import HttpCall
@@ -62,6 +62,7 @@ class Turns:
     ) -> None:
         self.site, self.transport, self.models, self.chats = site, transport, models, chats
         self.ambient, self.limits = ambient, limits
+        self.renewal = Renewal(site, transport, ambient, limits.call)
         self._default_thinking = default_thinking
 
     async def begin(self, request: TurnRequest, account: Account, record: TurnRecord) -> "Turn":
@@ -192,19 +193,14 @@ class Turn:
         if effect.after:
             await asyncio.sleep(effect.after)
         try:
-            await self._account.ensure_fresh(self._renewal)
+            await self._shared.renewal.ensure_fresh(self._account)
             return Opened(await self._shared.chats.open(self._account, self._prompt))
         except Fault as fault:
             return self._refused(fault)
 
     async def _refresh(self) -> Outcome:
         try:
-            await self._account.refresh(self._renewal)
+            await self._shared.renewal.refresh(self._account)
         except Fault as fault:
             return self._refused(fault)
         return Refreshed()
-
-    async def _renewal(self) -> Tokens:
-        shared = self._shared
-        flow = shared.site.refresh(self._account.session, shared.ambient.moment())
-        return await drive(flow, shared.transport, self._account, shared.limits.call)

@@ -18,7 +18,7 @@ from qwen_gateway.server.exchange import Exchange
 from qwen_gateway.server.paths import Receive, Scope, Send
 from qwen_gateway.server.refusals import fault_headers
 from qwen_gateway.server.service import Service
-from qwen_gateway.turn.contracts import Dialect, ReplyHead
+from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead
 from qwen_gateway.turn.events import Failed
 from qwen_gateway.turn.faults import Bug, ClientLeft, Draining, Fault
 from qwen_gateway.turn.reply import Fold
@@ -32,7 +32,6 @@ _JSON = b"application/json"
 class TurnEndpoint:
     def __init__(self, service: Service, dialect: Dialect) -> None:
         self._service, self._dialect = service, dialect
-        self._stream_head = (dialect.stream_type.encode(), dialect.heartbeat)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service, pace = self._service, self._service.pace
@@ -69,16 +68,16 @@ class TurnEndpoint:
         caller = service.door.admit(headers)
         service.admit()
         body = await read_body(receive, headers, service.pace.max_body)
-        request = self._dialect.read(body)
-        del body
+        request = self._dialect.read(Incoming(scope["path"], headers, body))
+        del body  # may be large, and the answer long in coming
         record.asked_model, record.stream = request.model[:100], request.stream
         if request.ignored:
             exchange.headers.append((b"x-gateway-ignored", _header_list(request.ignored)))
         account = service.account_of(caller)
-        exchange.watch(self._stream_head if request.stream else None)
+        exchange.watch()
         turn = await service.turns.begin(request, account, record)
         exchange.headers.append((b"x-gateway-model", _UNSAFE_IN_HEADER.sub("_", record.model).encode()))
-        head = ReplyHead("chatcmpl-" + record.request_id[4:], int(time.time()), record.model)
+        head = ReplyHead(record.request_id.removeprefix("req_"), int(time.time()), record.model)
         deliver = self._stream if request.stream else self._whole
         await deliver(exchange, record, request, turn, head)
         record.end, record.status = "finished", 200
@@ -87,7 +86,7 @@ class TurnEndpoint:
         self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turn: Turn, head: ReplyHead
     ) -> None:
         writer = self._dialect.writer(request, head)
-        exchange.farewell = writer.fail
+        exchange.stream_as(self._dialect.stream_type, self._dialect.heartbeat, writer.fail)
         async with aclosing(turn.events()) as batches:
             async for events in batches:
                 last = events[-1]
@@ -125,7 +124,7 @@ class TurnEndpoint:
         record.end = "failed" if record.tries else "refused"
         with suppress(ClientLeft):
             if exchange.begun:
-                await exchange.end(exchange.farewell(fault))
+                await exchange.break_off(fault)
             else:
                 exchange.headers += fault_headers(fault)
                 await exchange.whole(fault.status, _JSON, self._dialect.refusal(fault))

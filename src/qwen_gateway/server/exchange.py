@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from qwen_gateway.server.paths import Message, Receive, Send
 from qwen_gateway.turn.faults import ClientLeft, Fault
 
 
-def _no_farewell(fault: Fault) -> bytes:
-    del fault
-    return b""
+class _Stream(NamedTuple):
+    kind: bytes
+    heartbeat: bytes
+    farewell: Callable[[Fault], bytes]
 
 
 class Exchange:
@@ -33,11 +35,9 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
         self._writing_since: float | None = None
-        self._stream: tuple[bytes, bytes] | None = None  # content type and sign of life
+        self._stream: _Stream | None = None
         self._watcher: asyncio.Task[None] | None = None
         self.status = 0
-        self.farewell: Callable[[Fault], bytes] = _no_farewell
-        """The end of a stream that broke, in the dialect's words."""
         self.left = False
         """The client has closed the connection, or reads no more."""
 
@@ -45,14 +45,16 @@ class Exchange:
     def begun(self) -> bool:
         return self.status != 0
 
-    def watch(self, stream: tuple[bytes, bytes] | None = None) -> None:
-        """From now on: cancels the running task when the client leaves. `stream`: content type and sign of life
-        of the response, when it is one that has time. The request's body must have been read."""
-        self._stream = stream
+    def watch(self) -> None:
+        """From now on: cancels the running task when the client leaves. The request's body must have been read."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("watch needs a running task")
         self._watcher = asyncio.create_task(self._watch(task))
+
+    def stream_as(self, kind: str, heartbeat: bytes, farewell: Callable[[Fault], bytes]) -> None:
+        """The response is a stream: its content type, its sign of life, and its end when it breaks."""
+        self._stream = _Stream(kind.encode(), heartbeat, farewell)
 
     def unwatch(self) -> None:
         if self._watcher is not None:
@@ -89,12 +91,16 @@ class Exchange:
             self._hang_up()
             raise ClientLeft("The client did not read its answer.") from None
 
+    async def break_off(self, fault: Fault) -> None:
+        """Ends a stream that has begun so that nobody takes it for a whole one."""
+        await self.end(self._stream.farewell(fault) if self._stream else b"")
+
     async def _begin(self) -> None:
         if self._stream is None:
-            raise RuntimeError("watch says what kind of stream this is")
+            raise RuntimeError("stream_as says what kind of stream this is")
         self.status = 200
         head = [
-            (b"content-type", self._stream[0]),
+            (b"content-type", self._stream.kind),
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),  # nginx before us would collect the events
             *self.headers,
@@ -130,7 +136,7 @@ class Exchange:
         if self._stream is not None and now - self._last >= self._heartbeat:
             try:
                 async with asyncio.timeout(self._write_timeout):
-                    await self.write(self._stream[1])
+                    await self.write(self._stream.heartbeat)
             except TimeoutError:
                 return False
         elif self._stream is None:

@@ -14,8 +14,17 @@ from qwen_gateway.turn.reply import Reply
 from qwen_gateway.turn.request import TurnRequest
 
 
+class Incoming(Struct, frozen=True):
+    """A request as it came. `headers` in the order sent, names in lower case."""
+
+    path: str
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+
 class ReplyHead(Struct, frozen=True):
-    """What a dialect's answer says of itself: an id that stays the same, seconds since 1970, the serving model."""
+    """What a dialect's answer says of itself: an id that stays the same (letters and digits; the dialect puts its own
+    mark before it), seconds since 1970, the serving model."""
 
     id: str
     created: int
@@ -51,7 +60,7 @@ class Dialect(Protocol):
         """Bytes that a client of this dialect ignores, sent while nothing else is."""
         ...
 
-    def read(self, body: bytes) -> TurnRequest:
+    def read(self, incoming: Incoming) -> TurnRequest:
         """Raises InvalidRequest that names the parameter."""
         ...
 
