@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import socket
 import time
 import uuid
@@ -66,7 +67,8 @@ async def serve(settings: Settings, *, ready: Callable[[Running], None] | None =
         async with _gateway(settings) as (application, service):
             running = Running(_base_url(settings, listener), service.accounts.wake)
             server = _Server(_config(application, settings), service, running, ready)
-            await server.serve(sockets=[listener.dup() for _ in range(ACCEPTS)])
+            # The listener itself is among them: what the server does not close would go on to take connections.
+            await server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS - 1))])
     finally:
         listener.close()
 
@@ -200,7 +202,8 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # on Windows it means that others may take the port from us
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError:
         listener.close()

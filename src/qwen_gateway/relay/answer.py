@@ -94,12 +94,12 @@ class Answer:
         pipeline = self._pipeline
         try:
             while True:
+                if pipeline.settled:
+                    self._hurry()
                 data = await reply.read()
                 events = pipeline.feed(data) if data else pipeline.close()
                 if events:
                     break
-                if pipeline.settled:
-                    self._hurry()
         except Fault as fault:
             return self._broken(fault)
         self._deadline = math.inf  # what the client takes to read is not the site's time

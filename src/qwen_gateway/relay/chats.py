@@ -16,7 +16,7 @@ from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.drive import Renewal, drive
 from qwen_gateway.relay.ports import Ambient, ChatJournal, ChatRecord, Transport
 from qwen_gateway.turn.contracts import Upstream
-from qwen_gateway.turn.faults import Fault, TimedOut, Unreachable
+from qwen_gateway.turn.faults import Drift, Fault, SiteError, TimedOut, Unreachable
 from qwen_gateway.turn.prompt import Prompt
 
 DeletePolicy = Literal["now", "keep"] | float
@@ -101,7 +101,7 @@ class Chats:
         flow = self._site.open_chat(account.session, at, prompt, record.title)
         try:
             chat_id = await drive(flow, self._transport, account, self._seconds)
-        except (asyncio.CancelledError, Unreachable, TimedOut):
+        except (asyncio.CancelledError, Unreachable, TimedOut, SiteError, Drift):
             self._schedule(record, at.now + RETRY_FIRST)  # it may have been made all the same
             raise
         except Fault:
@@ -180,7 +180,7 @@ class Chats:
             self._again(record, tries)
 
     def _again(self, record: ChatRecord, tries: int) -> None:
-        wait = min(RETRY_FIRST * 4**tries, RETRY_LAST)
+        wait = min(RETRY_FIRST * 4 ** min(tries, 8), RETRY_LAST)  # bounded: after a week the power overflows a float
         self._schedule(record, self._ambient.now() + wait, tries + 1)
 
     def _strike(self, record: ChatRecord) -> None:

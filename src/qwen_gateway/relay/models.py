@@ -28,6 +28,7 @@ class Models:
         self._ambient = ambient
         self._ttl = ttl
         self._catalog = fallback
+        self._built_in = True
         self._next = 0.0
         self._task: asyncio.Task[None] | None = None
         self.problem: Fault | None = None
@@ -36,7 +37,7 @@ class Models:
         """The list. Waits only while there is none but the built-in one; otherwise renews it beside the request."""
         if self._ambient.now() >= self._next and self._task is None:
             self._task = asyncio.create_task(self._renew())
-        if self._task is not None and self._catalog.stale:
+        if self._task is not None and self._built_in:
             await asyncio.wait([self._task], timeout=FIRST_WAIT)
         return self._catalog
 
@@ -57,6 +58,7 @@ class Models:
     async def _renew(self) -> None:
         try:
             self._catalog = await self._fetch()
+            self._built_in = False
             self._next = self._ambient.now() + self._ttl
             self.problem = None
         except Fault as fault:

@@ -1,0 +1,156 @@
+"""The gateway as its own process, as users run it: `demo` and `serve`."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from .wire import Json
+
+KEY = "sk-test-0123456789"
+_START = 20.0
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """This process's environment without any setting of the gateway, and `settings` as variables."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("QWEN_") and k not in _LEGACY}
+    return kept | {f"QWEN_GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+_LEGACY = ("VALID_TOKENS", "API_PREFIX", "IS_DELETE")
+
+
+Serving = contextlib.AbstractContextManager["Gateway"]
+
+
+class Gateway:
+    """A running process. `log`: what it wrote to standard error."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: Path, base_url: str, key: str = KEY) -> None:
+        self.process, self.log, self.base_url, self.key = process, log, base_url, key
+        self.url = base_url.removesuffix("/v1")
+        self.simulator_url = ""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def exit_code(self, seconds: float = 15) -> int:
+        return self.process.wait(seconds)
+
+    def lines(self) -> list[Json]:
+        """What it logged, one JSON object per line."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.strip()]
+
+    def descriptors(self) -> int:
+        """Open files of the process. Linux only."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def memory(self) -> int:
+        """Bytes of memory in use. Linux only."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Demo(Gateway):
+    """The gateway with its simulator, and the simulator's control interface."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: Path, told: Json) -> None:
+        super().__init__(process, log, told["base_url"], told["key"])
+        self.simulator_url = told["simulator_url"]
+        self.http = httpx2.Client(timeout=20, headers={"Authorization": f"Bearer {self.key}"})
+
+    def reset(self) -> None:
+        self.http.post(f"{self.simulator_url}/__sim/reset").raise_for_status()
+
+    def program(self, *turns: Json, **site: object) -> None:
+        reply = self.http.post(f"{self.simulator_url}/__sim/program", json={"turns": list(turns), "site": site})
+        assert reply.status_code == 200, reply.text
+
+    def seen(self) -> list[Json]:
+        """The requests that the site got since the last reset."""
+        found: list[Json] = self.http.get(f"{self.simulator_url}/__sim/requests").json()["requests"]
+        return found
+
+    def last(self) -> Json:
+        return self.seen()[-1]
+
+    def state(self) -> Json:
+        found: Json = self.http.get(f"{self.simulator_url}/__sim/state").json()
+        return found
+
+    def health(self) -> Json:
+        found: Json = self.http.get(f"{self.url}/health").json()
+        return found
+
+
+@contextlib.contextmanager
+def demo(directory: Path, **settings: object) -> Iterator[Demo]:
+    """The command `demo` as a process."""
+    command = [sys.executable, "-m", "qwen_gateway", "demo", "--json", "--port", "0", "--key", KEY]
+    with _process(command, directory, settings) as (process, log):
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        found = Demo(process, log, json.loads(line))
+        try:
+            with found.http:
+                yield found
+        finally:
+            process.terminate()  # and not killed: it has a directory to remove
+            process.wait(10)
+
+
+@contextlib.contextmanager
+def serve(
+    directory: Path, *arguments: str, legacy: Mapping[str, str] | None = None, **settings: object
+) -> Iterator[Gateway]:
+    """The command `serve` as a process, ready for requests."""
+    settings = {"port": 0, "data_dir": str(directory / "data"), "log_format": "json", **settings}
+    command = [sys.executable, "-m", "qwen_gateway", "serve", *arguments]
+    with _process(command, directory, settings, legacy or {}) as (process, log):
+        found: list[str] = []
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            found[:] = [line for line in log.read_text().splitlines() if '"event":"ready"' in line]
+            return bool(found)
+
+        wait(ready, _START)
+        yield Gateway(process, log, json.loads(found[0])["base_url"])
+
+
+@contextlib.contextmanager
+def _process(
+    command: list[str], directory: Path, settings: Mapping[str, object], legacy: Mapping[str, str] | None = None
+) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / f"stderr-{time.monotonic_ns()}.log"
+    options: dict[str, Any] = {"env": environment(settings) | dict(legacy or {}), "cwd": directory, "text": True}
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, **options) as process,
+    ):
+        try:
+            yield process, log
+        finally:
+            process.kill()
+
+
+def wait(condition: Callable[[], bool], seconds: float = 5) -> None:
+    """Blocks until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)

@@ -1,0 +1,126 @@
+"""A gateway that is killed: the next start deletes what the last one made, and never anything else."""
+
+import asyncio
+import contextlib
+import json
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from qwen_gateway.simulator import Simulator
+
+from . import process, wire
+from .rig import KEY, until
+from .test_client_leaves import Held
+from .wire import Json, ask, request_bytes
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes in another way")
+STREAM = request_bytes("/v1/chat/completions", ask(stream=True), key=KEY)
+LONG: Json = {"text": "word " * 400, "delay_ms": 10, "sticky": True}
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    async with Simulator() as running:
+        running.site.controlled = True
+        yield running
+
+
+async def _program(sim: Simulator, turn: Json) -> None:
+    assert (await wire.exchange(sim.url, request_bytes("/__sim/program", {"turns": [turn]}))).status == 200
+
+
+async def _by_hand(sim: Simulator, title: str, cookies: str) -> str:
+    """A chat that a person made in the browser."""
+    headers = {"Cookie": cookies, "source": "web", "Version": "0.3.12"}
+    body = {"title": title, "models": ["qwen3.7-plus"]}
+    answer = await wire.exchange(sim.url, request_bytes("/api/v2/chats/new", body, **headers))
+    return str(answer.json()["data"]["id"])
+
+
+def _make_due(directory: Path) -> list[Json]:
+    """Lets the time pass until chats whose id never came are looked for. The open records."""
+    journal = directory / "data" / "chats.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        if "put" in line:
+            line["put"]["due"] = 0.0
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [line for line in lines if "put" in line]
+
+
+@pytest.mark.timeout(120)
+async def test_whenever_it_is_killed_our_chats_go_and_others_stay(sim: Simulator, tmp_path: Path) -> None:
+    rnd = random.Random(4)  # noqa: S311 - moments, not secrets
+    cookies = sim.cookies()
+    settings: Json = {"site_url": sim.url, "cookies": cookies, "api_keys": KEY}
+    theirs = {await _by_hand(sim, title, cookies) for title in ("API plans", "New Chat", "", "API 123")}
+    await _program(sim, LONG)
+    for _ in range(10):
+        with process.serve(tmp_path, **settings) as gateway:
+            clients = [asyncio.create_task(_ask(gateway.url)) for _ in range(8)]
+            await asyncio.sleep(rnd.random() * 0.12)
+            gateway.process.kill()
+            await asyncio.gather(*clients)
+        _make_due(tmp_path)
+    assert len(sim.site.chats) > 20
+    with process.serve(tmp_path, **settings):
+        await until(lambda: {chat.id for chat in sim.site.chats.values() if not chat.deleted} <= theirs, 20)
+    assert {chat.id for chat in sim.site.chats.values() if not chat.deleted} == theirs
+    assert not set(sim.site.deleted) & theirs
+
+
+async def test_a_chat_whose_id_never_came_is_found_by_its_title(sim: Simulator, tmp_path: Path) -> None:
+    cookies = sim.cookies()
+    theirs = await _by_hand(sim, "API to-do", cookies)
+    async with Held() as held:
+        held.target = sim.url
+        settings: Json = {"cookies": cookies, "api_keys": KEY}
+        with process.serve(tmp_path, site_url=held.url, **settings) as gateway:
+            client = asyncio.create_task(_ask(gateway.url))
+            await until(lambda: held.waiting == 1 and len(sim.site.chats) == 2)
+            gateway.process.kill()
+            await client
+        (record,) = _make_due(tmp_path)
+        assert "chat_id" not in record["put"] or record["put"]["chat_id"] is None
+        with process.serve(tmp_path, site_url=sim.url, **settings):
+            await until(lambda: bool(sim.site.deleted))
+        assert theirs not in sim.site.deleted
+        assert len(sim.site.deleted) == 1
+
+
+async def test_the_journal_holds_no_content_and_no_secret(sim: Simulator, tmp_path: Path) -> None:
+    cookies = sim.cookies()
+    settings: Json = {"site_url": sim.url, "cookies": cookies, "api_keys": KEY, "delete_chats": "24"}
+    await _program(sim, {"text": "canary-answer"})
+    with process.serve(tmp_path, **settings) as gateway:
+        request = request_bytes("/v1/chat/completions", ask("canary-prompt"), key=KEY)
+        assert (await wire.exchange(gateway.url, request)).status == 200
+        written = b"".join(path.read_bytes() for path in (tmp_path / "data").iterdir())
+    (chat,) = sim.site.chats
+    assert chat.encode() in written, "it is deleted tomorrow"
+    secrets = [pair.split("=", 1)[1] for pair in cookies.split("; ")[:3]]
+    for secret in ("canary", KEY, *secrets):
+        assert secret.encode() not in written
+    assert [oct(path.stat().st_mode & 0o077) for path in (tmp_path / "data").iterdir()] == ["0o0"] * 2
+
+
+async def test_a_second_gateway_on_the_same_directory_says_so(sim: Simulator, tmp_path: Path) -> None:
+    with process.serve(tmp_path, site_url=sim.url):
+        command = [sys.executable, "-m", "qwen_gateway", "serve"]
+        settings: Json = {"port": 0, "data_dir": tmp_path / "data", "site_url": sim.url}
+        second = await asyncio.create_subprocess_exec(
+            *command, env=process.environment(settings), stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await asyncio.wait_for(second.communicate(), 15)
+    assert second.returncode == 2
+    assert b"Another gateway" in said
+    assert b"Traceback" not in said
+
+
+async def _ask(url: str) -> None:
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        await wire.exchange(url, STREAM)
