@@ -263,7 +263,9 @@ def test_a_stream_put_together_is_the_whole_answer(pieces: list[Event], reason: 
     assert expected["choices"][0]["message"] == message
     assert expected["choices"][0]["finish_reason"] == finish == reason
     assert [chunk["usage"] for chunk in found if "usage" in chunk] == [expected["usage"]]
-    assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in found} == {("chatcmpl-" + HEAD.id, HEAD.created, HEAD.model)}
+    assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in found} == {
+        ("chatcmpl-" + HEAD.id, HEAD.created, HEAD.model)
+    }
 
 
 # --- the dialect's other names ---

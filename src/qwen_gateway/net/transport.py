@@ -17,6 +17,9 @@ from qwen_gateway.turn.flow import HttpCall, HttpReply
 MAX_REPLY = 16 * 1024 * 1024
 """Bytes of a whole reply; the longest we ask for is a list of models of 10 KB."""
 
+# RuntimeError: aiohttp's word for a read after a body whose chunks made no sense, of which it tells nobody else.
+_BROKEN = (aiohttp.ClientError, OSError, RuntimeError)
+
 
 class HttpTransport:
     """Satisfies `relay.ports.Transport`. Open it inside the running loop, and close it there."""
@@ -38,19 +41,25 @@ class HttpTransport:
     async def send(self, call: HttpCall, seconds: float) -> HttpReply:
         try:
             async with asyncio.timeout(seconds), self._request(call) as reply:
-                body = await reply.content.read(MAX_REPLY)
-                if not reply.content.at_eof():
-                    raise Drift("Qwen's site sent a reply of more than 16 MB.")
-                return HttpReply(reply.status, reply.headers, body, _cookies(reply))
+                body = bytearray()
+                while data := await reply.content.readany():
+                    body += data
+                    if len(body) > MAX_REPLY:
+                        raise Drift("Qwen's site sent a reply of more than 16 MB.")
+                return HttpReply(reply.status, reply.headers, bytes(body), _cookies(reply))
+        except aiohttp.ServerTimeoutError as problem:  # a TimeoutError too, so it comes first
+            raise _fault(problem) from problem
         except TimeoutError as problem:
             raise TimedOut(f"Qwen's site did not answer within {seconds:g} s.") from problem
-        except (aiohttp.ClientError, OSError) as problem:
+        except _BROKEN as problem:
             raise _fault(problem) from problem
 
     async def open(self, call: HttpCall, seconds: float) -> "HttpStreamedReply":
         try:
             async with asyncio.timeout(seconds):
                 return HttpStreamedReply(await self._request(call))
+        except aiohttp.ServerTimeoutError as problem:
+            raise _fault(problem) from problem
         except TimeoutError as problem:
             raise TimedOut(f"Qwen's site did not begin to answer within {seconds:g} s.") from problem
         except (aiohttp.ClientError, OSError) as problem:
@@ -78,7 +87,7 @@ class HttpStreamedReply:
     async def read(self) -> bytes:
         try:
             return await self._reply.content.readany()
-        except (aiohttp.ClientError, OSError) as problem:
+        except _BROKEN as problem:
             raise Incomplete("The connection to Qwen's site broke in the middle of the answer.") from problem
 
     def abort(self, fault: Fault) -> None:

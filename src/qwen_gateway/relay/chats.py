@@ -153,11 +153,15 @@ class Chats:
         while True:
             record, tries = await self._due.get()
             account = self._accounts.get(record.account)
-            if account is not None:
-                await self._delete(account, record, tries)
-            else:
-                self._known.discard(record.title)
-            self._count(-1)
+            try:
+                if account is not None:
+                    await self._delete(account, record, tries)
+                else:
+                    self._known.discard(record.title)
+            except Exception:  # noqa: BLE001 - a mistake with one chat must not leave all later ones undeleted
+                _log.exception("delete_failed", chat=record.chat_id)
+            finally:
+                self._count(-1)
 
     async def _delete(self, account: Account, record: ChatRecord, tries: int) -> None:
         if (rests := account.resting()) is not None:

@@ -115,6 +115,7 @@ class Turn:
         self._shared, self._account, self._question, self._record = shared, account, question, record
         self._prompt = question.prompt
         self._shown = False
+        self._bearer = account.session.bearer  # that the site refused, if it did
 
     async def events(self) -> AsyncGenerator[list[Event], None]:
         """Lists of events, one per network chunk that had any; the last event is `Finished` or `Failed`."""
@@ -194,11 +195,14 @@ class Turn:
             await asyncio.sleep(effect.after)
         try:
             await self._shared.renewal.ensure_fresh(self._account)
+            self._bearer = self._account.session.bearer
             return Opened(await self._shared.chats.open(self._account, self._prompt))
         except Fault as fault:
             return self._refused(fault)
 
     async def _refresh(self) -> Outcome:
+        if self._account.session.bearer != self._bearer:
+            return Refreshed()  # another turn was refused as well, and has seen to it
         try:
             await self._shared.renewal.refresh(self._account)
         except Fault as fault:

@@ -5,6 +5,7 @@ A line is handed to the operating system before `put` returns, so it survives a 
 with what is still open, at each start and when most of its lines are history.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class FileJournal:
         self._records = _read(path)
         self._file = -1
         self._history = 0
+        self._torn = False
         self._rewrite()
 
     def close(self) -> None:
@@ -51,34 +53,56 @@ class FileJournal:
     def put(self, record: ChatRecord) -> None:
         self._append(_Line(put=record))
         self._records[record.title] = record
+        self._compact()
 
     def remove(self, title: str) -> None:
         if self._records.pop(title, None) is not None:
             self._append(_Line(gone=title))
+            self._compact()
 
     def _append(self, line: _Line) -> None:
+        # After a line that was cut off, a new one must not go on where that one ended.
+        written = (b"\n" if self._torn else b"") + _encode(line) + b"\n"
+        self._torn = True
         try:
-            os.write(self._file, _encode(line) + b"\n")
+            _write(self._file, written)
         except OSError as problem:
             raise StorageUnavailable(
                 f"The gateway cannot write to its data directory ({problem.strerror}), and makes no chat that it "
                 "could not delete again.",
             ) from problem
+        self._torn = False
         self._history += 1
+
+    def _compact(self) -> None:
+        """Only once `_records` hold what the last line says: the new file is made from them."""
         if self._history > COMPACT_AT + len(self._records):
-            self._rewrite()
+            with contextlib.suppress(OSError):  # the old file still has everything; the next line tries again
+                self._rewrite()
 
     def _rewrite(self) -> None:
         new = self._path.with_suffix(".new")
         written = b"".join(_encode(_Line(put=record)) + b"\n" for record in self._records.values())
         file = os.open(new, _FLAGS | os.O_TRUNC, 0o600)
-        os.write(file, written)
-        os.fsync(file)
-        os.close(file)
-        if self._file >= 0:
-            os.close(self._file)
-        new.replace(self._path)  # only now: Windows does not replace a file that is open
-        self._file, self._history = os.open(self._path, _FLAGS, 0o600), 0
+        try:
+            _write(file, written)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        old, self._file = self._file, -1
+        if old >= 0:
+            os.close(old)
+        try:
+            new.replace(self._path)  # only now: Windows does not replace a file that is open
+        finally:
+            self._file = os.open(self._path, _FLAGS, 0o600)
+        self._history, self._torn = 0, False
+
+
+def _write(file: int, data: bytes) -> None:
+    """All of it. A disk that fills up takes a part, and says so only when asked to take the rest."""
+    while data:
+        data = data[os.write(file, data) :]
 
 
 def _read(path: Path) -> dict[str, ChatRecord]:
