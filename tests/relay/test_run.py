@@ -222,6 +222,22 @@ async def test_a_renewed_session_that_is_refused_too_ends_the_turn() -> None:
     assert bench.net.count("refresh") == 1
 
 
+async def test_a_session_that_another_turn_renewed_meanwhile_is_not_renewed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(Reply(*GOOD), refreshable=True)
+    bench.site.says["new"].append(LoginExpired("over"))
+    failed = Account.failed
+
+    def fail(self: Account, model: str, fault: Fault) -> None:
+        self.session.renew(bench.site.fresh)  # by the other turn, between our refusal and what we make of it
+        failed(self, model, fault)
+
+    monkeypatch.setattr(Account, "failed", fail)
+    assert said(await bench.turn()) == "Hello"
+    assert (bench.net.count("refresh"), bench.net.count("new")) == (0, 2)
+
+
 async def test_a_session_that_cannot_be_renewed_ends_the_turn() -> None:
     bench = Bench(Reply(*GOOD))
     bench.site.says["new"].append(LoginExpired("over"))
