@@ -31,6 +31,7 @@ from qwen_gateway.server.guard import Guard
 from qwen_gateway.server.metrics import Metrics
 from qwen_gateway.server.pages import Pages
 from qwen_gateway.server.paths import App
+from qwen_gateway.server.protocol import BoundedProtocol
 from qwen_gateway.server.service import Pace, Service
 from qwen_gateway.settings import Settings, SettingsError
 from qwen_gateway.store.journal import FileJournal
@@ -73,17 +74,17 @@ async def serve(settings: Settings, *, ready: Callable[[Running], None] | None =
         listener.close()
 
 
-async def list_models(settings: Settings) -> Catalog:
-    """Today's models for the configured account; the built-in list, marked stale, when the site gives none."""
+async def list_models(settings: Settings) -> tuple[Catalog, Fault | None]:
+    """Today's models for the configured account. When the site gives none: the built-in list, and why."""
     async with _gateway(settings) as (_, service):
-        return await service.models.catalog()
+        return await service.models.catalog(), service.models.problem
 
 
 @asynccontextmanager
 async def _gateway(settings: Settings) -> AsyncGenerator[tuple[App, Service], None]:
     """Everything but the listening socket, started; stopped in the opposite order."""
     site = QwenSite(_site_config(settings))
-    own = _credential(settings)
+    own = credential_of(settings)
     try:
         journal = FileJournal(settings.data_dir / "chats.jsonl")
     except Taken as problem:
@@ -159,7 +160,7 @@ def _face(settings: Settings, accounts: Accounts, models: Models, turns: Turns) 
         new_id=_AMBIENT.new_id,
         observe=observe,
     )
-    metrics = Metrics(lambda: service.in_flight, lambda: turns.chats.pending)
+    metrics = Metrics(lambda: service.in_flight, lambda: turns.chats.waiting)
     pages = Pages(service, metrics, listen=settings.host, list_variants=settings.list_variants)
     return service, server_app.build(
         service, pages, DIALECTS, prefix=settings.api_prefix, origins=settings.allowed_origins
@@ -176,15 +177,12 @@ def _site_config(settings: Settings) -> SiteConfig:
     )
 
 
-def _credential(settings: Settings) -> credential.Credential | None:
+def credential_of(settings: Settings) -> credential.Credential | None:
     cookies, token = settings.cookies, settings.token
-    try:
-        return credential.read(
-            cookies=cookies.get_secret_value() if cookies else None,
-            token=token.get_secret_value() if token else None,
-        )
-    except Fault as fault:
-        raise SettingsError([f"{fault.param}: {fault.text}"]) from None  # the cause may hold the secret
+    return credential.read(
+        cookies=cookies.get_secret_value() if cookies else None,
+        token=token.get_secret_value() if token else None,
+    )
 
 
 def _limits(settings: Settings) -> Limits:
@@ -223,7 +221,7 @@ def _config(application: App, settings: Settings) -> uvicorn.Config:
         "server_header": False,
         "lifespan": "off",
         "ws": "none",
-        "http": "httptools",
+        "http": BoundedProtocol,
         "backlog": 4096,
         "timeout_keep_alive": 75,
         # Running answers get this long to end by themselves; then each is told that it is cut off.
@@ -269,6 +267,12 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         if self.should_exit:
             self.force_exit = True  # a second signal, whichever it is
+        elif answers := self._service.in_flight:
+            structlog.get_logger().info(
+                "stopping: running answers may end first; the same signal again stops at once",
+                answers=answers,
+                seconds_at_most=self.config.timeout_graceful_shutdown,
+            )
         self._service.draining = True
         super().handle_exit(sig, frame)
 

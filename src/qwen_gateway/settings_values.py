@@ -81,9 +81,11 @@ def _keys(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     bare = tuple(origin.strip().rstrip("/").lower() for origin in origins)
-    if not all(origin == "*" or re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin) for origin in bare):
-        raise ValueError("each should be like https://example.com, or *")
-    return bare
+    # Local pages and some desktop programs have the origins `file://` and `null`; any page can make itself `null`.
+    named = ("*", "null", "file:")
+    if not all(origin in named or re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin) for origin in bare):
+        raise ValueError("each should be like https://example.com, file://, null or *")
+    return tuple("file://" if origin == "file:" else origin for origin in bare)
 
 
 def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:

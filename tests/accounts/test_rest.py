@@ -4,8 +4,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen_gateway.accounts.rest import CROWDED_REST, LIMIT_REST, LONGEST_REST, Rest, Resting
-from qwen_gateway.turn.faults import Busy, Challenged, Crowded, Empty, Fault, LoginExpired, RateLimited, SiteError
+from qwen_gateway.accounts.rest import CROWDED_REST, LIMIT_REST, LOGIN_REST, LONGEST_REST, Rest, Resting
+from qwen_gateway.turn.faults import (
+    Busy,
+    Challenged,
+    Crowded,
+    Empty,
+    Fault,
+    LoginExpired,
+    RateLimited,
+    SiteError,
+    Throttled,
+)
 
 CHALLENGE, CROWD = Challenged("solve"), Crowded("crowded", retry_after=30)
 
@@ -44,7 +54,7 @@ def test_a_success_ends_the_rest_and_the_doubling() -> None:
     rest = Rest(Resting(120))
     rest.failed("m", CHALLENGE, 0)
     rest.failed("m", CHALLENGE, 0)
-    rest.succeeded()
+    rest.succeeded(1)
     assert rest.pause("m", 0) is None
     rest.failed("m", CHALLENGE, 0)
     assert left(rest, "m", 0) == 120
@@ -63,6 +73,31 @@ def test_no_rest_is_longer_than_the_operator_wants() -> None:
     rest.failed("limited", RateLimited("today", retry_after=36_000), 0)
     assert (left(rest, "m", 0), left(rest, "limited", 0)) == (2, 2)
     assert (left(rest, "m", 2), left(rest, "limited", 2)) == (0, 0)
+
+
+def test_a_success_of_a_turn_that_began_before_the_challenge_ends_nothing() -> None:
+    rest = Rest(Resting(120))
+    rest.failed("m", CHALLENGE, 10)
+    rest.succeeded(9)
+    assert left(rest, "m", 10) == 120
+    rest.succeeded(10)
+    assert left(rest, "m", 10) == 120
+    rest.succeeded(11)
+    assert left(rest, "m", 11) == 0
+
+
+def test_a_passing_limit_rests_the_model_shortly() -> None:
+    rest = Rest(Resting(120))
+    rest.failed("m", Throttled("slow down"), 0)
+    assert (left(rest, "m", 0), left(rest, "other", 0)) == (CROWDED_REST, 0)
+    rest.failed("m", Throttled("slow down", retry_after=7), 0)
+    assert left(rest, "m", 0) == 7
+
+
+def test_a_session_that_is_over_rests_the_account_between_looks() -> None:
+    rest = Rest(Resting(120))
+    rest.ended(LoginExpired("log in"), 0)
+    assert left(rest, "any", 0) == LOGIN_REST
 
 
 def test_all_rest_can_be_ended_at_once() -> None:
@@ -110,7 +145,7 @@ def test_a_limit_rests_its_model_and_no_other(told: float | None, seconds: float
 def test_a_success_of_one_model_does_not_end_the_limit_of_another() -> None:
     rest = Rest(Resting(120))
     rest.failed("m", RateLimited("limit"), 0)
-    rest.succeeded()
+    rest.succeeded(1)
     assert left(rest, "m", 0) == LIMIT_REST
 
 

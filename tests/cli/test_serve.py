@@ -59,8 +59,9 @@ def test_serve_and_models_work_on_the_simulator(commands: Commands, site: tuple[
 
 def test_without_an_account_the_models_are_the_built_in_ones_and_that_is_said(commands: Commands) -> None:
     done = commands.run("models", "--set", "site_url=http://127.0.0.1:9")
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert "it may be out of date" in done.stderr
+    assert "No Qwen account is connected" in done.stderr
     assert "qwen3" in done.stdout
 
 

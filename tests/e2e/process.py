@@ -121,10 +121,12 @@ def serve(
     command = [sys.executable, "-m", "qwen_gateway", "serve", *arguments]
     with _process(command, directory, settings, legacy or {}) as (process, log):
         found: list[str] = []
+        written = Path(str(settings.get("log_file", log)))
 
         def ready() -> bool:
             assert process.poll() is None, log.read_text()
-            found[:] = [line for line in log.read_text().splitlines() if '"event":"ready"' in line]
+            lines = written.read_text().splitlines() if written.exists() else []
+            found[:] = [line for line in lines if '"event":"ready"' in line]
             return bool(found)
 
         wait(ready, _START)

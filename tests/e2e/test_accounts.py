@@ -106,7 +106,13 @@ async def test_a_refresh_that_fails_is_told_and_asks_nothing(rig: Rig) -> None:
     answers = await asyncio.gather(*(rig.post(ask()) for _ in range(20)))
     assert {(answer.status, answer.error()["code"]) for answer in answers} == {(503, "upstream_auth_required")}
     assert not rig.sim.site.seen
+    health = (await rig.get("/health")).json()
+    assert (health["status"], (await rig.get("/readyz")).status) == ("login_required", 503)
+    refreshes = rig.sim.site.refreshes
+    assert (await rig.post(ask())).status == 503
+    assert rig.sim.site.refreshes == refreshes, "the site is not asked again at once"
     await rig.program(refresh_fault=None)
+    rig.service.accounts.wake()
     assert (await rig.post(ask())).status == 200
 
 
@@ -154,9 +160,9 @@ async def test_a_session_that_ended_is_told_without_asking_the_site(tmp_path: Pa
         answer = await rig.post(ask())
         assert (answer.status, answer.error()["code"]) == (503, "upstream_auth_required")
         assert rig.sim.site.requests_total <= before + 1, "the list of models at most"
-        assert (await rig.get("/readyz")).status == 200
+        assert (await rig.get("/readyz")).status == 503
         health = (await rig.get("/health")).json()
-        assert health["status"] == "resting"
+        assert health["status"] == "login_required"
         assert health["account"]["resting"]["code"] == "upstream_auth_required"
 
 

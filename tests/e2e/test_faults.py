@@ -66,6 +66,7 @@ class Outcome:
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Outcome]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "MAX_BROUGHT", 10_000)  # a forgotten account's chats stay until it is back
+        patch.setattr(rest, "LOGIN_REST", 1.0)
         patch.setattr(rest, "CROWDED_REST", 1.0)  # an account that rests is left alone with deletions too
         return asyncio.run(_all(tmp_path_factory.mktemp("faults")))
 
@@ -133,7 +134,6 @@ def _complete(name: str, said: str, after: int | None) -> str:
 
 DOUBLED = {
     "f21": "frames have no ids: a frame that comes again cannot be told from a word that is said again",
-    "f23": "the decoder does not notice that deltas have become cumulative",
 }
 
 
@@ -146,6 +146,9 @@ def test_only_a_complete_answer_looks_like_a_success(
     if name in DOUBLED:
         request.applymarker(pytest.mark.xfail(reason=DOUBLED[name]))
     complete = _complete(name, outcome.said, after)
+    if name == "f23":  # noticed at the second piece that repeats all before: what was shown stays, and breaks off
+        assert outcome.status != 200 or outcome.answer.stream().error is not None
+        return
     if outcome.status == 200 and stream:
         found = outcome.answer.stream()
         assert (found.error is None) == found.done == (found.finish is not None)
@@ -163,7 +166,7 @@ CHALLENGE: Row = (503, "upstream_challenge", "1", False)
 CHANGED: Row = (502, "upstream_changed", None, False)
 ERROR: Row = (502, "upstream_error", None, False)
 LOST: Row = (502, "upstream_chat_lost", None, False)
-LOGIN: Row = (503, "upstream_auth_required", None, False)
+LOGIN: Row = (401, "invalid_api_key", None, False)  # the caller brings the token here
 TABLE: dict[str, Row] = {
     "rate_limit": LIMIT,
     "rate_limit_no_num": (429, "upstream_rate_limited", None, False),
@@ -205,8 +208,13 @@ TABLE: dict[str, Row] = {
     "f31": (502, "event_too_large", None, False),
     "f52": (502, "upstream_crossed", None, False),
 }
-TYPES = {400: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error"}
-CLIENTS = {"content_filter", "context_length_exceeded", "invalid_value", "model_not_found"}
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "invalid_request_error",
+    429: "rate_limit_error",
+}
+CLIENTS = {"invalid_api_key", "content_filter", "context_length_exceeded", "invalid_value", "model_not_found"}
 
 
 def test_the_table_knows_every_sentence_of_the_site() -> None:

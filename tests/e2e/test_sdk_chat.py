@@ -74,19 +74,28 @@ def test_thinking_is_off_unless_asked_for(demo: Demo, openai: OpenAI, model: str
     assert demo.last()["thinking"] is False
 
 
-def test_a_model_that_always_thinks_refuses_off(demo: Demo, openai: OpenAI) -> None:
-    with pytest.raises(BadRequestError) as caught:
-        _said(openai, False, "qwen3.7-max", extra_body={"enable_thinking": False})
-    assert (caught.value.code, caught.value.param) == ("unsupported_value", "model")
-    demo.program({"text": "yes", "thinking": "hm"})
-    assert _said(openai, False, "qwen3.7-max") == ("yes", "hm")
+@pytest.mark.parametrize(
+    ("model", "hint", "param", "thinks"),
+    [
+        ("qwen3.7-max", {"enable_thinking": False}, "enable_thinking", True),
+        ("qwen3.5-omni-plus", {"reasoning_effort": "high"}, "reasoning_effort", False),
+    ],
+)
+def test_a_hint_that_a_model_cannot_follow_is_named(
+    demo: Demo, openai: OpenAI, model: str, hint: dict[str, object], param: str, thinks: bool
+) -> None:
+    answer = openai.chat.completions.with_raw_response.create(
+        model=model, messages=[{"role": "user", "content": "hi"}], extra_body=hint
+    )
+    assert answer.headers["x-gateway-ignored"] == param
+    assert demo.last()["thinking"] is thinks
 
 
-def test_a_model_that_never_thinks_refuses_on(demo: Demo, openai: OpenAI) -> None:
+@pytest.mark.parametrize("model", ["qwen3.7-max-nothinking", "qwen3.5-omni-plus-thinking"])
+def test_a_name_that_a_model_cannot_have_is_refused(openai: OpenAI, model: str) -> None:
     with pytest.raises(BadRequestError) as caught:
-        _said(openai, False, "qwen3.5-omni-plus", reasoning_effort="high")
+        _said(openai, False, model)
     assert (caught.value.code, caught.value.param) == ("unsupported_value", "model")
-    assert _said(openai, False, "qwen3.5-omni-plus") == ("ok", "")
 
 
 def test_a_name_cannot_ask_for_both(openai: OpenAI) -> None:

@@ -253,7 +253,7 @@ BAD: list[tuple[bytes, str | None, str]] = [
     (_with(n=2), "n", "unsupported_value"),
     (_with(logprobs=True), "logprobs", "unsupported_parameter"),
     (_with(response_format={"type": "json_object"}), "response_format", "unsupported_parameter"),
-    (_with(thinking_budget=0), "thinking_budget", "invalid_value"),
+    (_with(thinking_budget=-2), "thinking_budget", "invalid_value"),
     (_with(stream="yes"), "stream", "invalid_value"),
     (_with(reasoning_effort="huge"), "reasoning_effort", "invalid_value"),
     (_said(role="user", content=" "), "messages", "invalid_value"),

@@ -9,7 +9,7 @@ from qwen_gateway.relay.accounts import Accounts
 from qwen_gateway.relay.ports import ChatRecord
 from qwen_gateway.turn.faults import BadKey, Challenged, NoAccount
 
-from .fakes import NOON, Clock, Journal, Net, Site, account, chats, jwt
+from .fakes import NOON, PROMPT, Clock, Journal, Net, Site, account, chats, jwt
 
 OWN = jwt(id="own")
 
@@ -61,8 +61,11 @@ async def test_a_brought_account_is_remembered_with_all_that_happened_to_it() ->
 
 async def test_left_chats_of_a_brought_account_are_deleted_when_it_comes() -> None:
     bench = Bench(left_by("a"), left_by("b"))
-    bench.accounts.brought(jwt(id="a"))
-    assert await bench.cleaned() == ["delete chat-of-a", "remove API a"]
+    # Anyone can write a token that says so: it counts once the site has made a chat for it.
+    brought = bench.accounts.brought(jwt(id="a"))
+    assert bench.journal.kept.keys() == {"API a", "API b"}
+    await bench.chats.open(brought, PROMPT)
+    assert (await bench.cleaned())[-2:] == ["delete chat-of-a", "remove API a"]
 
 
 async def test_the_list_of_models_is_asked_for_with_the_account_that_was_used_last() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from qwen_gateway.accounts.rest import LOGIN_REST
 from qwen_gateway.relay import chats as chats_module
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.chats import LOST_AFTER, RETRY_FIRST, RETRY_LAST, Chats, DeletePolicy
@@ -336,6 +337,8 @@ async def test_a_token_that_cannot_be_renewed_does_not_lose_the_chat(timers: Tim
     await settle()
     assert bench.log == ["refresh token"]
     await timers.advance(RETRY_FIRST)
+    assert bench.log == ["refresh token"], "a session that is over is left alone"
+    await timers.advance(LOGIN_REST)
     assert bench.log[-2:] == ["delete old", "remove API old"]
 
 

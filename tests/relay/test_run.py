@@ -300,12 +300,12 @@ THINKING: dict[str, tuple[str, Mode, ThinkingMode, ThinkingMode | None]] = {
     "always, whatever the setting": ("q-always", None, "off", "on"),
     "always, asked for": ("q-always", "on", "off", "on"),
     "always, auto": ("q-always", "auto", "off", "on"),
-    "always, not wanted": ("q-always", "off", "on", None),
+    "always, not wanted": ("q-always", "off", "on", "on"),
     "always, not wanted by suffix": ("q-always-nothinking", None, "on", None),
     "never, whatever the setting": ("q-never", None, "on", "off"),
     "never, auto": ("q-never", "auto", "on", "off"),
     "never, switched off": ("q-never", "off", "on", "off"),
-    "never, wanted": ("q-never", "on", "off", None),
+    "never, wanted": ("q-never", "on", "off", "off"),
     "never, wanted by suffix": ("q-never-thinking", None, "off", None),
 }
 

@@ -86,15 +86,12 @@ def _account_line(loaded: "Loaded") -> str:
 
 
 def _credential(loaded: "Loaded") -> "Credential | None":
-    from qwen_gateway.accounts import credential
+    from qwen_gateway import app
     from qwen_gateway.settings import SettingsError
     from qwen_gateway.turn.faults import InvalidRequest
 
-    cookies, token = loaded.settings.cookies, loaded.settings.token
     try:
-        return credential.read(
-            cookies=cookies.get_secret_value() if cookies else None, token=token.get_secret_value() if token else None
-        )
+        return app.credential_of(loaded.settings)
     except InvalidRequest as fault:
         name = fault.param or "cookies"
         raise SettingsError(

@@ -19,13 +19,12 @@ from qwen_gateway.turn.request import (
     Role,
     TextPart,
     Thinking,
-    ThinkingMode,
     ToolCallPart,
     ToolResultPart,
     TurnRequest,
 )
 
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Effort = Literal["", "default", "auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 MAX_MESSAGES = 10_000
 MAX_NAMED = 40
 """How many ignored parameters a header names; a body can invent any number of keys."""
@@ -114,14 +113,15 @@ def read(body: bytes) -> TurnRequest:
         unknown += [f"stream_options.{key}" for key in options if key != "include_usage"]
     ignored = [key for key in fields if key not in _TYPES and key != "messages" and bytes(fields[key]) != b"null"]
     wanted = known.get("stream_options")
+    thinking, overridden = _thinking(known)
     return TurnRequest(
         model=known["model"],
         messages=tuple(_message(one, f"messages[{i}]") for i, one in enumerate(wire)),
         stream=bool(known.get("stream")),
         stream_usage=bool(wanted and wanted.include_usage),
-        thinking=_thinking(known),
+        thinking=thinking,
         search=_search(known),
-        ignored=tuple((ignored + unknown)[:MAX_NAMED]),
+        ignored=tuple((ignored + overridden + unknown)[:MAX_NAMED]),
     )
 
 
@@ -153,28 +153,34 @@ def _refuse_what_changes_the_answer(known: dict[str, Any], fields: dict[str, Raw
     if "tools" in fields and choice not in (b"null", b'"auto"', b'"none"'):
         raise _unsupported("tool_choice", "tools are not passed on yet, so no call can be promised")
     budget = known.get("thinking_budget")
-    if budget is not None and not 0 < budget <= 1_000_000:
-        raise InvalidRequest("`thinking_budget`: from 1 to 1000000 tokens.", param="thinking_budget")
+    if budget is not None and not -1 <= budget <= 1_000_000:
+        raise InvalidRequest("`thinking_budget`: up to 1000000 tokens; 0 is none, -1 any.", param="thinking_budget")
 
 
 def _unsupported(param: str, why: str) -> InvalidRequest:
     return InvalidRequest(f"`{param}` cannot be honoured: {why}.", param=param, code="unsupported_parameter")
 
 
-def _thinking(known: dict[str, Any]) -> Thinking:
-    """`enable_thinking` is the plainest word and wins; the site has a switch only, so efforts are on or off."""
-    budget, mode = known.get("thinking_budget"), None
+def _thinking(known: dict[str, Any]) -> tuple[Thinking, list[str]]:
+    """What is asked of the reasoning, and the names of parameters that another one overrides.
+
+    `enable_thinking` is the plainest word and wins. The site has a switch only, so efforts are on or off.
+    """
+    budget = known.get("thinking_budget")
+    says: dict[str, bool] = {}
     if (switch := known.get("enable_thinking")) is not None:
-        mode = _mode(switch)
-    elif (effort := known.get("reasoning_effort")) is not None:
-        mode = _mode(effort not in ("none", "minimal"))
-    elif budget is not None:
-        mode = _mode(True)
-    return Thinking(mode, budget)
-
-
-def _mode(switch: bool) -> ThinkingMode:
-    return "on" if switch else "off"
+        says["enable_thinking"] = switch
+    if (effort := known.get("reasoning_effort")) not in (None, "", "auto", "default"):
+        says["reasoning_effort"] = effort not in ("none", "minimal")
+    if budget is not None and budget != -1:
+        says["thinking_budget"] = budget > 0
+    if not says:
+        return Thinking(), []
+    param, on = next(iter(says.items()))
+    overridden = [name for name, wants in says.items() if wants != on]
+    return Thinking(
+        "on" if on else "off", budget if on and budget is not None and budget > 0 else None, param
+    ), overridden
 
 
 def _search(known: dict[str, Any]) -> bool | None:

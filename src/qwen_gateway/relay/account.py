@@ -41,9 +41,12 @@ class Account:
             )
 
     def noticed(self, fault: Fault) -> None:
-        """Takes a fault of a call beside the turns (a deletion, the list of models): a challenge counts there too."""
+        """Takes a fault of a call beside the turns (a deletion, the list of models), where the end of a session and a
+        challenge count as well."""
         if isinstance(fault, Challenged):
             self.failed("", fault)
+        elif isinstance(fault, LoginExpired):
+            self.ended(fault)
 
     def resting(self) -> Fault | None:
         """Why no model of the account can be used now, for health pages."""
@@ -69,8 +72,13 @@ class Account:
         """Ends any rest."""
         self._rest.clear()
 
-    def succeeded(self) -> None:
-        self._rest.succeeded()
+    def succeeded(self, began: float) -> None:
+        """A turn that began then (seconds since 1970) has been answered."""
+        self._rest.succeeded(began)
+
+    def ended(self, fault: LoginExpired) -> None:
+        """The session is over and could not be renewed."""
+        self._rest.ended(fault, self._ambient.now())
 
     async def ensure_fresh(self, refresh: Callable[[], Awaitable[Tokens]]) -> None:
         """Renews the access token when it is at its end. Raises what `refresh` raises."""

@@ -62,7 +62,6 @@ class Accounts:
         if account is None:
             account = self._new(_read(token))
             self._brought[token] = account
-            self._chats.take_up(account)
             if len(self._brought) > MAX_BROUGHT:
                 self._chats.forget(self._brought.popitem(last=False)[1])
         self._brought.move_to_end(token)

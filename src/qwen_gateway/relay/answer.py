@@ -10,7 +10,7 @@ from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.pipeline import Pipeline
 from qwen_gateway.relay.ports import StreamedReply, Transport
 from qwen_gateway.turn.contracts import Upstream
-from qwen_gateway.turn.events import Began, Event, Failed, Finished
+from qwen_gateway.turn.events import SHOWN, Began, Event, Failed, Finished
 from qwen_gateway.turn.faults import Drift, Fault, Incomplete, TimedOut
 from qwen_gateway.turn.flow import HttpCall
 
@@ -45,6 +45,8 @@ class Answer:
         self.answer_id: str | None = None
         self.fault: Fault | None = None
         self._loop = asyncio.get_running_loop()
+        self._spoke = False
+        self._first = math.inf
         self._deadline = math.inf
         self._end = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -66,6 +68,7 @@ class Answer:
         """Sends the question and waits for the first events."""
         now, patience = self._loop.time(), self._patience
         self._deadline, self._end = now + patience.first, now + patience.total
+        self._first = self._deadline
         self._state = "asked"
         try:
             reply = await self._transport.open(call, patience.first)
@@ -87,7 +90,7 @@ class Answer:
         """The events of the next network chunk that had any. Empty once the answer is over."""
         if self._over or self._reply is None:
             return []
-        self._deadline = self._loop.time() + self._patience.idle
+        self._deadline = self._loop.time() + self._patience.idle if self._spoke else self._first
         return await self._read(self._reply)
 
     async def _read(self, reply: StreamedReply) -> list[Event]:
@@ -102,6 +105,8 @@ class Answer:
                     break
         except Fault as fault:
             return self._broken(fault)
+        if not self._spoke:
+            self._spoke = any(isinstance(event, SHOWN) for event in events)
         self._deadline = math.inf  # what the client takes to read is not the site's time
         last = events[-1]
         if type(last) is Finished:
@@ -162,7 +167,7 @@ class Answer:
             later = due if due < math.inf else now + self._patience.idle
             self._timer = self._loop.call_at(min(later, now + self._patience.idle), self._check)
         elif self._reply is not None:
-            self._reply.abort(_timed_out(self._patience, total=now >= self._end, begun=self.answer_id is not None))
+            self._reply.abort(_timed_out(self._patience, total=now >= self._end, begun=self._spoke))
 
 
 def _timed_out(patience: Patience, *, total: bool, begun: bool) -> Fault:

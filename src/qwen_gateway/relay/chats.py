@@ -58,8 +58,13 @@ class Chats:
 
     @property
     def pending(self) -> int:
-        """Chats of ended turns that wait for their stop call or their deletion."""
+        """Stop calls and deletions that are due now."""
         return self._pending
+
+    @property
+    def waiting(self) -> int:
+        """Chats of ended turns that are still to be deleted, now or later."""
+        return len(self._journal.records()) - len(self._open)
 
     def start(self) -> None:
         for _ in range(WORKERS):
@@ -109,6 +114,9 @@ class Chats:
             raise
         hours = 0.0 if self._policy == "now" else self._policy
         made = msgspec.structs.replace(record, chat_id=chat_id, due=at.now + hours * 3600)
+        if self._accounts.get(account.key) is not account:
+            # Only now: what a caller's token says of itself is believed once the site has accepted it.
+            self.take_up(account)
         try:
             self._journal.put(made)
         except Fault:

@@ -30,7 +30,7 @@ from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.turn.catalog import Choice, Model
 from qwen_gateway.turn.contracts import Question, Upstream
 from qwen_gateway.turn.events import SHOWN, Event, Failed, Finished, Usage
-from qwen_gateway.turn.faults import Fault, InvalidRequest, ModelNotFound
+from qwen_gateway.turn.faults import Fault, InvalidRequest, LoginExpired, ModelNotFound
 from qwen_gateway.turn.flow import HttpCall
 from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.turn.request import Thinking, ThinkingMode, TurnRequest
@@ -71,6 +71,9 @@ class Turns:
         record.model, record.account = choice.model.id, account.key
         account.check(choice.model.id)
         prompt = self._prompt(request, choice)
+        if request.thinking.mode in ("on", "off") and prompt.thinking.mode != request.thinking.mode:
+            # A hint that many programs send with every request: better answered without than refused.
+            record.ignored = (request.thinking.param,)
         # Too long a conversation is known before a chat is made for it.
         return Turn(self, account, self.site.question(prompt), record)
 
@@ -85,27 +88,24 @@ class Turns:
 
     def _thinking(self, asked: Thinking, choice: Choice) -> Thinking:
         """The request's own words, else the model name's suffix, else the setting; within what the model can."""
-        mode = asked.mode
+        mode, model = asked.mode, choice.model
         if mode is None and choice.thinking is not None:
             mode = "on" if choice.thinking else "off"
-        return Thinking(_possible(mode, choice.model, self._default_thinking), asked.budget)
+            if not _can(mode, model):
+                raise InvalidRequest(
+                    f"The model {model.id} {'always' if mode == 'off' else 'never'} thinks, so its name takes no such "
+                    "suffix.",
+                    param="model",
+                    code="unsupported_value",
+                )
+        mode = mode or self._default_thinking
+        if not _can(mode, model):
+            mode = "off" if model.thinking == "never" else "on"
+        return Thinking(mode, asked.budget, asked.param)
 
 
-def _possible(mode: ThinkingMode | None, model: Model, default: ThinkingMode) -> ThinkingMode:
-    if model.thinking == "never":
-        if mode == "on":
-            raise InvalidRequest(f"The model {model.id} cannot think.", param="model", code="unsupported_value")
-        return "off"
-    if model.thinking == "always":
-        if mode == "off":
-            raise InvalidRequest(
-                f"The model {model.id} always thinks; it cannot be switched off. Choose another model, or leave "
-                "the switch out.",
-                param="model",
-                code="unsupported_value",
-            )
-        return "on"
-    return mode or default
+def _can(mode: ThinkingMode, model: Model) -> bool:
+    return model.thinking == "switch" or mode == ("on" if model.thinking == "always" else "off")
 
 
 class Turn:
@@ -115,6 +115,7 @@ class Turn:
         self._shared, self._account, self._question, self._record = shared, account, question, record
         self._prompt = question.prompt
         self._shown = False
+        self._began = shared.ambient.now()
         self._bearer = account.session.bearer  # that the site refused, if it did
 
     async def events(self) -> AsyncGenerator[list[Event], None]:
@@ -140,6 +141,8 @@ class Turn:
             elif isinstance(effect, Refresh):
                 outcome = await self._refresh()
             elif isinstance(effect, Fail):
+                if isinstance(effect.fault, LoginExpired):
+                    self._account.ended(effect.fault)
                 yield [Failed(effect.fault)]
                 return
             elif isinstance(effect, Done):
@@ -180,7 +183,7 @@ class Turn:
 
     def _judge(self, answer: Answer) -> Outcome:
         if answer.fault is None:
-            self._account.succeeded()
+            self._account.succeeded(self._began)
             return Completed()
         return self._refused(answer.fault)
 

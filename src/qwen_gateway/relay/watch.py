@@ -13,7 +13,7 @@ class TurnRecord(Struct):
     """One request. Times in seconds since its arrival, which was at `begun` of a clock that only counts up.
 
     end: `refused` before anything was asked of the site, `failed` after; `code` names the fault.
-    tries: how often the site was asked.
+    tries: how often the site was asked. ignored: parameters that this model cannot follow.
     """
 
     request_id: str
@@ -28,6 +28,7 @@ class TurnRecord(Struct):
     code: str = ""
     origin: str = ""
     tries: int = 0
+    ignored: tuple[str, ...] = ()
     first_event: float | None = None
     duration: float = 0.0
     usage: Usage | None = None

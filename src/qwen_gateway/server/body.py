@@ -1,8 +1,13 @@
 """Request bodies, counted while they come."""
 
+import asyncio
+
 from qwen_gateway.server.callers import Headers
 from qwen_gateway.server.paths import Receive
 from qwen_gateway.turn.faults import BodyTooLarge, ClientLeft, InvalidRequest
+
+STALL = 30.0
+"""Seconds that a client may pause in the middle of its body."""
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
@@ -12,6 +17,14 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
             raise _too_large(limit)
         if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             raise InvalidRequest("Send the body without Content-Encoding.", code="unsupported_encoding")
+    try:
+        async with asyncio.timeout(STALL) as patience:
+            return await _read(receive, limit, patience)
+    except TimeoutError as problem:
+        raise ClientLeft("The client stopped in the middle of its request.") from problem
+
+
+async def _read(receive: Receive, limit: int, patience: asyncio.Timeout) -> bytes:
     pieces, size = [], 0
     while True:
         message = await receive()
@@ -24,6 +37,7 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
         pieces.append(piece)
         if not message.get("more_body", False):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        patience.reschedule(asyncio.get_running_loop().time() + STALL)
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -11,6 +11,7 @@ from contextlib import aclosing, suppress
 
 import structlog
 
+from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.run import Turn
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server.body import read_body
@@ -19,8 +20,8 @@ from qwen_gateway.server.paths import Receive, Scope, Send
 from qwen_gateway.server.refusals import fault_headers
 from qwen_gateway.server.service import Service
 from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead
-from qwen_gateway.turn.events import Failed
-from qwen_gateway.turn.faults import Bug, ClientLeft, Draining, Fault
+from qwen_gateway.turn.events import SHOWN, Failed
+from qwen_gateway.turn.faults import BadKey, Bug, ClientLeft, Draining, Fault, LoginExpired
 from qwen_gateway.turn.reply import Fold
 from qwen_gateway.turn.request import TurnRequest
 
@@ -71,16 +72,26 @@ class TurnEndpoint:
         request = self._dialect.read(Incoming(scope["path"], headers, body))
         del body  # may be large, and the answer long in coming
         record.asked_model, record.stream = request.model[:100], request.stream
-        if request.ignored:
-            exchange.headers.append((b"x-gateway-ignored", _header_list(request.ignored)))
         account = service.account_of(caller)
         exchange.watch()
-        turn = await service.turns.begin(request, account, record)
+        try:
+            await self._answer(exchange, record, request, account)
+        except LoginExpired as fault:
+            if caller.token is None:
+                raise
+            raise BadKey("Your Qwen token is no longer valid. Log in at chat.qwen.ai and take the new one.") from fault
+        record.end, record.status = "finished", 200
+
+    async def _answer(self, exchange: Exchange, record: TurnRecord, request: TurnRequest, account: Account) -> None:
+        try:
+            turn = await self._service.turns.begin(request, account, record)
+        finally:
+            if ignored := request.ignored + record.ignored:
+                exchange.headers.append((b"x-gateway-ignored", _header_list(ignored)))
         exchange.headers.append((b"x-gateway-model", _UNSAFE_IN_HEADER.sub("_", record.model).encode()))
         head = ReplyHead(record.request_id.removeprefix("req_"), int(time.time()), record.model)
         deliver = self._stream if request.stream else self._whole
         await deliver(exchange, record, request, turn, head)
-        record.end, record.status = "finished", 200
 
     async def _stream(
         self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turn: Turn, head: ReplyHead
@@ -107,7 +118,7 @@ class TurnEndpoint:
         fold = Fold()
         async with aclosing(turn.events()) as batches:
             async for events in batches:
-                if record.first_event is None and type(events[-1]) is not Failed:
+                if record.first_event is None and any(isinstance(event, SHOWN) for event in events):
                     record.first_event = time.monotonic() - record.begun
                 fold.feed(events)
         body = self._dialect.whole(request, head, fold.reply())

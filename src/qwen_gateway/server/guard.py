@@ -23,7 +23,7 @@ class Guard:
     def __init__(self, listen: str, hosts: Sequence[str], origins: Sequence[str]) -> None:
         self._any_host = not is_loopback(listen)
         self._hosts = {*_CONTAINER_HOSTS, *(host.lower() for host in hosts)}
-        self._origins = {origin.lower().rstrip("/") for origin in origins}
+        self._origins = {origin.lower() for origin in origins}
         self._passed: set[bytes] = set()  # Host headers already judged good
 
     def check(self, headers: Headers) -> None:

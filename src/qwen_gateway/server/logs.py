@@ -17,9 +17,9 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def configure(level: str, form: Literal["auto", "json", "text"], file: Path | None) -> None:
-    """Sends all log lines to standard error, and to `file` when there is one (10 MB each, five old ones kept).
+    """Sends all log lines to standard error, or to `file` when there is one (10 MB each, five old ones kept).
 
-    `auto`: text when standard error is a terminal and no file is written, JSON otherwise.
+    `auto`: text on a terminal, JSON otherwise.
     """
     readable = form == "text" or (form == "auto" and file is None and sys.stderr.isatty())
     render: structlog.typing.Processor = (
@@ -27,13 +27,7 @@ def configure(level: str, form: Literal["auto", "json", "text"], file: Path | No
         if readable
         else structlog.processors.JSONRenderer(serializer=_json)
     )
-    rotating = None
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rotating = logging.handlers.RotatingFileHandler(
-            file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True
-        )
-    lines = _Lines(sys.stderr, rotating)
+    lines = _Lines(sys.stderr, None if file is None else _rotating(file))
     number = _LEVELS[level]
     structlog.configure(
         processors=[
@@ -50,6 +44,13 @@ def configure(level: str, form: Literal["auto", "json", "text"], file: Path | No
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Library(lines)], force=True)
 
 
+def _rotating(file: Path) -> logging.Handler:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return logging.handlers.RotatingFileHandler(
+        file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True
+    )
+
+
 class _Lines:
     """Writes finished lines. structlog looks its methods up by the name of the level."""
 
@@ -57,10 +58,11 @@ class _Lines:
         self._stream, self._file = stream, file
 
     def info(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        self._stream.flush()
         if self._file is not None:
             self._file.handle(logging.makeLogRecord({"msg": line}))
+            return
+        self._stream.write(line + "\n")
+        self._stream.flush()
 
     debug = warning = error = critical = exception = info
 

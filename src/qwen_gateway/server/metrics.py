@@ -45,7 +45,11 @@ class Metrics:
         )
         running = Gauge("qwen_gateway_in_flight_requests", "Requests being served now.", registry=registry)
         running.set_function(in_flight)
-        pending = Gauge("qwen_gateway_chats_pending", "Chats at the site that wait to be deleted.", registry=registry)
+        pending = Gauge(
+            "qwen_gateway_chats_pending",
+            "Chats at the site that are still to be deleted, now or later.",
+            registry=registry,
+        )
         pending.set_function(chats_pending)
 
     def observe(self, record: TurnRecord) -> None:

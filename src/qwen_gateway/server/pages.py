@@ -17,7 +17,7 @@ from qwen_gateway.server.guard import is_loopback
 from qwen_gateway.server.metrics import Metrics
 from qwen_gateway.server.refusals import fault_headers
 from qwen_gateway.server.service import Service
-from qwen_gateway.turn.faults import Fault
+from qwen_gateway.turn.faults import Fault, LoginExpired
 
 STATIC = Path(__file__).parent / "static"
 Page = Callable[[Request], Awaitable[Response]]
@@ -95,7 +95,7 @@ class Pages:
             "status": self._state(),
             "version": __version__,
             "in_flight": service.in_flight,
-            "chats_pending": service.turns.chats.pending,
+            "chats_pending": service.turns.chats.waiting,
             "account": self._account(),
             "models": {"problem": None if problem is None else problem.text},
         }
@@ -107,7 +107,10 @@ class Pages:
             return "draining"
         if service.accounts.own is None:
             return "ok" if service.door.pass_through else "no_account"
-        return "ok" if service.accounts.own.resting() is None else "resting"
+        rests = service.accounts.own.resting()
+        if isinstance(rests, LoginExpired):
+            return "login_required"
+        return "ok" if rests is None else "resting"
 
     def _account(self) -> dict[str, Any] | None:
         own = self._service.accounts.own
@@ -145,12 +148,14 @@ class Pages:
 
     async def docs(self, request: Request) -> Response:
         self._not_for_strangers(request)
+        # Relative, since a reverse proxy may have put anything before our path; but `/docs/` is a level deeper.
+        here = "../" if request.scope.get("asked_path", "").endswith("/") else ""
         return get_swagger_ui_html(
-            openapi_url="openapi.json",
+            openapi_url=here + "openapi.json",
             title="Qwen Gateway",
-            swagger_js_url="static/swagger-ui/swagger-ui-bundle.js",
-            swagger_css_url="static/swagger-ui/swagger-ui.css",
-            swagger_favicon_url="static/swagger-ui/favicon-32x32.png",
+            swagger_js_url=here + "static/swagger-ui/swagger-ui-bundle.js",
+            swagger_css_url=here + "static/swagger-ui/swagger-ui.css",
+            swagger_favicon_url=here + "static/swagger-ui/favicon-32x32.png",
         )
 
     async def openapi(self, request: Request) -> Response:

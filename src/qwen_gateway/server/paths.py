@@ -37,6 +37,7 @@ class Paths:
             return
         path = scope["path"]
         if path not in self._turns:
+            scope["asked_path"] = path
             path = scope["path"] = self.plain(path)
             scope["raw_path"] = path.encode()
         method = scope["method"]

@@ -24,7 +24,8 @@
         ├── LoginExpired       503
         ├── Challenged         503  a person must act in a browser
         │   └── Crowded        503  the same wall in its "too busy" form
-        ├── RateLimited        429
+        ├── RateLimited        429  a day's limit
+        │   └── Throttled      429  too many for the moment
         ├── Busy               503  this chat or the site's back end is busy
         ├── ChatLost           502  the chat or its parent message is gone
         ├── Empty              502  nothing came
@@ -187,6 +188,10 @@ class RateLimited(SiteFault):
     kind = "rate_limit"
     status = 429
     code = "upstream_rate_limited"
+
+
+class Throttled(RateLimited):
+    """Too many requests for the moment; no word about a day's limit."""
 
 
 class Busy(SiteFault):

@@ -1,7 +1,7 @@
 """Calls over HTTP as values, so that pure code can say what to send without sending it.
 
 A *flow* is a generator that yields calls, is sent their replies, and returns its result. It may raise a
-`Fault`. `net/drive` runs flows; tests run them with a `for` loop.
+`Fault`. `relay/drive` runs flows; tests run them with a `for` loop.
 """
 
 from collections.abc import Generator, Mapping

@@ -51,6 +51,8 @@ class Thinking(Struct, frozen=True):
     mode: ThinkingMode | None = None
     budget: int | None = None
     """Upper bound for the reasoning, in tokens."""
+    param: str = ""
+    """Name of the client's parameter that chose the mode, so that it can be named where the model cannot follow."""
 
 
 class TurnRequest(Struct, frozen=True, kw_only=True):

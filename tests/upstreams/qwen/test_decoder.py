@@ -554,3 +554,32 @@ def test_only_the_frame_that_closes_the_answer_settles_it() -> None:
     assert not decoder.settled
     decoder.feed(CLOSING)
     assert decoder.settled
+
+
+# --- pieces that have become the whole answer (F23) ---
+
+
+def _pieces(*texts: str) -> bytes:
+    frames = [{"choices": [{"delta": {"content": text, "phase": "answer", "status": "typing"}}]} for text in texts]
+    return b"".join(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames)
+
+
+def test_an_answer_that_begins_to_repeat_itself_breaks_off() -> None:
+    raw = _pieces("alpha", " beta", "alpha beta gamma", "alpha beta gamma delta", "alpha beta gamma delta end")
+    failed = Decoder("c").feed(raw)[-1]
+    assert isinstance(failed, Failed)
+    assert failed.fault.code == "upstream_changed"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("1", "12", "123", "1234"),
+        ("ab", "abcdefghijkl", "something else", "ab"),
+        ("Hello there, ", "Hello there, again"),
+        ("a long first piece", "b", "a longer piece than the first", " and more"),
+    ],
+)
+def test_pieces_that_are_alike_by_chance_are_text(texts: tuple[str, ...]) -> None:
+    events = Decoder("c").feed(_pieces(*texts))
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "".join(texts)

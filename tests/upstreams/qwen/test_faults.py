@@ -23,6 +23,7 @@ from qwen_gateway.turn.faults import (
     ModelNotFound,
     RateLimited,
     SiteError,
+    Throttled,
 )
 from qwen_gateway.upstreams.qwen import faults
 from qwen_gateway.upstreams.qwen.decoder import Decoder
@@ -163,7 +164,7 @@ HTML = {"content-type": "text/html; charset=utf-8"}
 PAGE = b'\n<!doctype html><script>window.location.replace("/punish?x5secdata=1")</script>'
 CHALLENGE = MEANT["punish_captcha"]
 ERROR = MEANT["guest_video"]
-LIMIT = MEANT["rate_limited_without_num"]
+LIMIT = (Throttled, 429, "upstream_rate_limited", None)
 
 REPLIES: dict[str, tuple[int, dict[str, str], bytes, Expected | None]] = {
     "a page": (200, HTML, PAGE, CHALLENGE),
@@ -172,7 +173,7 @@ REPLIES: dict[str, tuple[int, dict[str, str], bytes, Expected | None]] = {
     "a page that does not start like one": (200, HTML, b"hello", CHALLENGE),
     "a page under 403": (403, HTML, PAGE, CHALLENGE),
     "a page under 405": (405, HTML, PAGE, CHALLENGE),
-    "a page under 429": (429, {**HTML, "retry-after": "7"}, PAGE, (RateLimited, 429, "upstream_rate_limited", 7)),
+    "a page under 429": (429, {**HTML, "retry-after": "7"}, PAGE, (Throttled, 429, "upstream_rate_limited", 7)),
     "a page under 502": (502, HTML, PAGE, ERROR),
     "301": (301, {"location": "https://elsewhere.example/"}, b"", CHALLENGE),
     "302 with a page": (302, HTML, PAGE, CHALLENGE),
@@ -182,8 +183,8 @@ REPLIES: dict[str, tuple[int, dict[str, str], bytes, Expected | None]] = {
     "404": (404, {}, b"", (ChatLost, 502, "upstream_chat_lost", None)),
     "413": (413, {}, b"", (ContextTooLong, 400, "context_length_exceeded", None)),
     "429": (429, {}, b"", LIMIT),
-    "429 that waits": (429, {"retry-after": " 2 "}, b"", (RateLimited, 429, "upstream_rate_limited", 2)),
-    "429 that waits an hour": (429, {"retry-after": "3600"}, b"", (RateLimited, 429, "upstream_rate_limited", 3600)),
+    "429 that waits": (429, {"retry-after": " 2 "}, b"", (Throttled, 429, "upstream_rate_limited", 2)),
+    "429 that waits an hour": (429, {"retry-after": "3600"}, b"", (Throttled, 429, "upstream_rate_limited", 3600)),
     "429 until a date": (429, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, b"", LIMIT),
     "429 with garbage": (429, {"retry-after": "soon"}, b"", LIMIT),
     "429 with a negative": (429, {"retry-after": "-5"}, b"", LIMIT),

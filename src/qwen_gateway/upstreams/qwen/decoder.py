@@ -71,6 +71,8 @@ _usage = msgspec.json.Decoder(_Usage).decode
 _search = msgspec.json.Decoder(_Search).decode
 _summary = msgspec.json.Decoder(_Summary).decode
 
+SHORTEST_REPEAT = 10
+"""Characters; below that, pieces that grow by chance (`1`, `12`, `123`) are too likely."""
 TOKENS_MAX = 100_000_000
 """More than any model's context: figures above it, or below zero, are not believed."""
 
@@ -88,6 +90,8 @@ class Decoder:
         self._round = Raw()  # latest usage of the running round
         self._total = Usage(0, 0)
         self._spoke = False  # text or reasoning came
+        self._length = 0  # of the answer so far
+        self._whole = ""  # a piece that may have been the whole answer so far
         self._answered = False  # the answer's own end was seen and nothing came after it
         self._ended = False
 
@@ -186,6 +190,10 @@ class Decoder:
             ):
                 # The next piece of the answer: nearly every frame, so it comes first and without a further call.
                 self._spoke, self._answered = True, False
+                if len(delta.content) >= SHORTEST_REPEAT and self._repeats(delta.content):
+                    self._fail(_repeating(), events)
+                    return
+                self._length += len(delta.content)
                 events.append(Text(delta.content))
             else:
                 self._delta(delta, frame.timestamp is None, events)
@@ -226,6 +234,15 @@ class Decoder:
             self._spoke, self._answered = True, False
             if text := self._whole_characters(content):
                 events.append(Reasoning(text))
+
+    def _repeats(self, content: str) -> bool:
+        """Whether the pieces have begun to repeat the whole answer so far, as a form that is not incremental does:
+        one that is longer than all before it, then one that begins with that one."""
+        if self._whole and content.startswith(self._whole):
+            return True
+        if len(content) > self._length > 0:
+            self._whole = content
+        return False
 
     def _thinking(self, delta: Delta, events: list[Event]) -> None:
         text = ""
@@ -327,6 +344,10 @@ def _crossed() -> Fault:
         "Qwen's site sent an answer that belongs to another chat. It was thrown away.",
         code="upstream_crossed",
     )
+
+
+def _repeating() -> Fault:
+    return Drift("Qwen's site began to repeat its answer from the start with every piece. The site may have changed.")
 
 
 def _unreadable(problem: Unreadable) -> Fault:

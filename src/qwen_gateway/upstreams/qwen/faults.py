@@ -24,6 +24,7 @@ from qwen_gateway.turn.faults import (
     ModelNotFound,
     RateLimited,
     SiteError,
+    Throttled,
 )
 
 _CHALLENGE = (
@@ -190,7 +191,7 @@ _STATUS: dict[int, Callable[[float | None], Fault]] = {
     403: lambda _wait: LoginExpired(_LOGIN),
     404: lambda _wait: _lost("", {}),
     413: lambda _wait: ContextTooLong("Qwen's site refused the request as too large.", param="messages"),
-    429: lambda wait: RateLimited("Qwen's site says that there were too many requests.", retry_after=wait),
+    429: lambda wait: Throttled("Qwen's site says that there were too many requests.", retry_after=wait),
 }
 
 
