@@ -164,6 +164,28 @@ async def test_a_thousand_clients_that_leave_at_random_moments_leave_nothing(tmp
             assert events.count("request") >= 900
 
 
+async def test_clients_that_leave_leave_no_task_behind(rig: Rig) -> None:
+    """The same from inside, where tasks can be seen: of those that a request starts, none outlives it."""
+    rnd = random.Random(20261121)  # noqa: S311 - moments, not secrets
+    await rig.program({"text": "word " * 60, "delay_ms": 6, "sticky": True})
+
+    def of_requests() -> list[str]:
+        names = (str(getattr(task.get_coro(), "__qualname__", "")) for task in asyncio.all_tasks())
+        return [name for name in names if name in ("RequestResponseCycle.run_asgi", "Exchange._watch", "Chats._stop")]
+
+    async def one() -> None:
+        async with wire.connection(rig.url) as (reader, writer):
+            writer.write(request_bytes("/v1/chat/completions", ask(stream=rnd.random() < 0.5), key=KEY))
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                await asyncio.wait_for(reader.read(1), rnd.random() * 0.2)
+
+    clients = [asyncio.create_task(one()) for _ in range(100)]
+    await until(lambda: {"RequestResponseCycle.run_asgi", "Exchange._watch"} <= set(of_requests()))
+    await asyncio.gather(*clients)
+    await until(lambda: not of_requests(), 2)
+    assert rig.service.in_flight == 0
+
+
 async def _program(sim: Simulator, turn: Json) -> None:
     body = request_bytes("/__sim/program", {"turns": [turn]})
     assert (await wire.exchange(sim.url, body)).status == 200
