@@ -1,7 +1,7 @@
 """What a dialect and an upstream must offer. Modules and objects are checked against these by mypy."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Raw, Struct
 
@@ -120,6 +120,17 @@ class Tokens(Struct, frozen=True):
     refresh_token: str | None = None
     expires_at: float | None = None
 
+    def __repr__(self) -> str:
+        return "Tokens(…)"
+
+
+class User(Struct, frozen=True):
+    """Who the site says that a session belongs to."""
+
+    id: str
+    name: str
+    email: str
+
 
 class Upstream(Protocol):
     """A site that answers. Pure: says what to send and understands what comes back."""
@@ -151,3 +162,15 @@ class Upstream(Protocol):
 
     def models(self, who: Identity, at: Moment) -> Flow[Catalog]: ...
     def refresh(self, who: Identity, at: Moment) -> Flow[Tokens]: ...
+    def whoami(self, who: Identity, at: Moment) -> Flow[User]:
+        """The user whose session it is: a user object, never concluded from a status. Raises LoginExpired,
+        Challenged, Blocked and what else the site says."""
+        ...
+
+    def settings(self, who: Identity, at: Moment) -> Flow[dict[str, Any]]:
+        """The account's settings at the site, in the site's own words."""
+        ...
+
+    def change_settings(self, who: Identity, at: Moment, changes: dict[str, Any]) -> Flow[dict[str, Any]]:
+        """Merges `changes` into the account's settings. Returns all of them as they are then."""
+        ...

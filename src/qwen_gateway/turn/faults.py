@@ -10,18 +10,24 @@
     │   ├── NotFound           404
     │   │   └── ModelNotFound  404
     │   ├── WrongMethod        405
+    │   ├── NameTaken          409  two accounts or keys cannot have one name
     │   ├── BodyTooLarge       413
+    │   ├── LimitReached       429  a limit of the caller's key
+    │   │   └── BudgetSpent    429  its tokens of today
     │   └── ClientLeft         499  nobody is there to be told
     ├── GatewayFault                we cannot serve now
     │   ├── NoAccount          503
     │   ├── Overloaded         503
     │   ├── Draining           503
     │   ├── StorageUnavailable 503
+    │   │   └── BadVault       503  a secret at rest cannot be decrypted
     │   └── Bug                500
     └── SiteFault                   the site refused, broke or kept silent
         ├── Unreachable        502
         ├── TimedOut           504
         ├── LoginExpired       503
+        ├── Blocked            503  the site does not serve this account, or from this place
+        ├── Down               503  it failed again and again, and is left alone for a while
         ├── Challenged         503  a person must act in a browser
         │   └── Crowded        503  the same wall in its "too busy" form
         ├── RateLimited        429  a day's limit
@@ -114,10 +120,27 @@ class WrongMethod(ClientFault):
     code = "method_not_allowed"
 
 
+class NameTaken(ClientFault):
+    status = 409
+    code = "name_taken"
+
+
 class BodyTooLarge(ClientFault):
     kind = "too_large"
     status = 413
     code = "request_too_large"
+
+
+class LimitReached(ClientFault):
+    kind = "rate_limit"
+    status = 429
+    code = "rate_limit_exceeded"
+    retryable = True
+
+
+class BudgetSpent(LimitReached):
+    code = "insufficient_quota"
+    retryable = False
 
 
 class ClientLeft(ClientFault):
@@ -149,6 +172,13 @@ class StorageUnavailable(GatewayFault):
     retryable = True
 
 
+class BadVault(StorageUnavailable):
+    """A secret at rest cannot be decrypted: the key is another one, or the data was changed."""
+
+    code = "vault_key_wrong"
+    retryable = False
+
+
 class Bug(GatewayFault):
     status = 500
     code = "internal_error"
@@ -173,6 +203,20 @@ class LoginExpired(SiteFault):
 
     status = 503
     code = "upstream_auth_required"
+
+
+class Blocked(SiteFault):
+    """The site refuses this account, or our address, for a reason that logging in again does not change."""
+
+    status = 503
+    code = "upstream_blocked"
+
+
+class Down(SiteFault):
+    """The site was not asked: it has failed again and again, and is given time."""
+
+    status = 503
+    code = "breaker_open"
 
 
 class Challenged(SiteFault):
