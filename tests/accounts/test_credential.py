@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen_gateway.accounts.credential import MAX_LENGTH, Claims, Credential, claims, parse_cookies, read
+from qwen_gateway.accounts.credential import MAX_LENGTH, MAX_USER_AGENT, Claims, Credential, claims, parse_cookies, read
 from qwen_gateway.turn.faults import InvalidRequest
 
 RECORDED = json.loads((Path(__file__).parents[1] / "corpus/auth_access_token_jwt_2026-09-25.json").read_text())
@@ -132,6 +132,11 @@ def test_claims_of_the_recorded_token() -> None:
     [
         (jwt({}), Claims()),
         (jwt({"exp": 1.5}), Claims(exp=1.5)),
+        (jwt({"exp": 0}), Claims(exp=0)),
+        (jwt({"exp": 99_999_999_999}), Claims(exp=99_999_999_999)),
+        (jwt({"exp": 1e11, "id": "u", "type": "x"}), Claims("u", None, "x")),
+        (jwt({"exp": -1, "id": "u"}), Claims("u")),
+        (jwt({"exp": 1e308, "id": "u"}), Claims("u")),
         (jwt({"exp": "soon", "id": "u"}), Claims()),
         (jwt([]), Claims()),
         (jwt({"x": "é" * 3, "id": "ü"}), Claims("ü")),
@@ -158,3 +163,29 @@ def test_claims_are_empty_where_they_cannot_be_read(token: str, expected: Claims
 def test_any_token_has_claims(text: str, payload: bytes) -> None:
     claims(text)
     claims(f"a.{base64.urlsafe_b64encode(payload).decode()}.c")
+
+
+# --- the browser ---
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Mozilla/5.0 (X11)", True),
+        ("x" * MAX_USER_AGENT, True),
+        ("x" * (MAX_USER_AGENT + 1), False),
+        ("", False),
+        (" x", False),
+        ("x\r\ny: z", False),
+        ("é", False),
+    ],
+)
+def test_a_user_agent_that_no_header_can_carry_is_dropped(text: str, kept: bool) -> None:
+    expected = text if kept else None
+    assert Credential({}, user_agent=text).user_agent == expected
+    one = read(cookies="a=1", token=None, user_agent=text)
+    assert one == Credential({"a": "1"}, None, expected)
+
+
+def test_a_user_agent_alone_is_no_credential() -> None:
+    assert read(cookies=None, token=None, user_agent="x") is None

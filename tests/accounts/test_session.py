@@ -4,10 +4,13 @@ import base64
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qwen_gateway.accounts.credential import Credential
 from qwen_gateway.accounts.session import REFRESH_BEFORE, Session
 from qwen_gateway.turn.contracts import Identity, Tokens
+from qwen_gateway.turn.faults import BadVault
 
 NOW = 1_790_000_000.0
 
@@ -162,3 +165,127 @@ def test_the_end_of_an_opaque_token_is_what_the_refresh_says() -> None:
     assert one.bearer == "opaque"
     assert not one.needs_refresh(NOW)
     assert one.needs_refresh(NOW + 900)
+
+
+@pytest.mark.parametrize(
+    ("token", "refresh_token", "end"),
+    [
+        (jwt(exp=7), jwt(exp=30), 30),
+        (jwt(exp=30), jwt(exp=7), 30),
+        (None, jwt(exp=30), 30),
+        (jwt(exp=7), "opaque", 7),
+    ],
+)
+def test_a_refresh_cookie_that_says_its_end_counts_as_well(token: str | None, refresh_token: str, end: float) -> None:
+    cookies = {"refresh_token": refresh_token, **({"token": token} if token else {})}
+    assert session(access(5), **cookies).expires_at == end
+
+
+def test_what_a_token_says_of_its_end_counts_more_than_what_the_refresh_says() -> None:
+    one = session(access(NOW), refresh_token="r")
+    one.renew(Tokens(access(NOW + 900), expires_at=NOW + 5000))
+    assert one.token_ends_at == NOW + 900
+    one.renew(Tokens("opaque", expires_at=NOW + 5000))
+    assert one.token_ends_at == NOW + 5000
+
+
+# --- who, and which browser ---
+
+
+def test_a_key_that_is_given_stays() -> None:
+    one = Session(Credential({}, "opaque"), key="account-1")
+    one.renew(Tokens("opaque too"))
+    assert one.key == "account-1"
+
+
+@pytest.mark.parametrize(
+    ("of_credential", "given", "used"), [("A", None, "A"), ("A", "B", "B"), (None, None, None), ("A", "", "")]
+)
+def test_the_browser_is_the_credentials_unless_another_is_given(
+    of_credential: str | None, given: str | None, used: str | None
+) -> None:
+    assert Session(Credential({}, None, of_credential), given).user_agent == used
+
+
+# --- what is worth storing ---
+
+CHANGES: dict[str, tuple[str, int]] = {
+    "a new value": ("a=2; Path=/", 1),
+    "another cookie": ("b=1", 1),
+    "the end of one": ("a=; Max-Age=0", 1),
+    "a new token": (f"token={jwt(exp=9)}", 1),
+    "the same value": ("a=1; Path=/", 0),
+    "the end of an unknown one": ("z=; Max-Age=0", 0),
+    "nonsense": ("nonsense", 0),
+    "the load balancer's": ("acw_tc=2; Path=/", 0),
+    "the anti-bot script's": ("ssxmod_itna2=2", 0),
+    "the end of a passing one": ("x-ap=; Max-Age=0", 0),
+}
+
+
+@pytest.mark.parametrize(("line", "raised"), CHANGES.values(), ids=CHANGES.keys())
+def test_only_what_is_worth_storing_raises_the_generation(line: str, raised: int) -> None:
+    one = Session(Credential({"a": "1", "acw_tc": "1", "x-ap": "1"}, jwt(exp=5)))
+    one.absorb((line,), NOW)
+    assert one.generation == raised
+
+
+def test_several_lines_are_one_change_and_no_lines_are_none() -> None:
+    one = session(a="1")
+    one.absorb(("a=2", "b=3"), NOW)
+    one.absorb((), NOW)
+    assert one.generation == 1
+
+
+def test_each_renewal_is_a_change() -> None:
+    one = session(access(NOW), refresh_token="r")
+    one.renew(Tokens(access(NOW + 900)))
+    one.renew(Tokens(access(NOW + 900), "r"))
+    assert one.generation == 2
+
+
+# --- at rest ---
+
+JARS = st.dictionaries(st.sampled_from(["a", "acw_tc", "token", "refresh_token"]), st.sampled_from(["1", jwt(exp=7)]))
+TOKENS = st.sampled_from([None, "opaque", access(NOW), access(NOW + 900), jwt(id="u", exp=NOW)])
+
+
+@settings(deadline=None, max_examples=200)
+@given(JARS, TOKENS, st.sampled_from([None, "UA"]), st.sampled_from([None, NOW + 60.5]), st.booleans())
+def test_a_session_outlives_the_process(
+    jar: dict[str, str], token: str | None, agent: str | None, ends: float | None, renewed: bool
+) -> None:
+    one = Session(Credential(jar, token, agent))
+    if renewed:
+        one.renew(Tokens("opaque", "r", ends))
+    again = Session.load(one.dump(), one.key)
+    for what in ("key", "cookie_header", "bearer", "user_agent", "expires_at", "can_refresh"):
+        assert getattr(again, what) == getattr(one, what)
+    for now in (NOW - 1000, NOW, NOW + 61, NOW + 1000):
+        assert (again.needs_refresh(now), again.expired(now)) == (one.needs_refresh(now), one.expired(now))
+    assert again.dump() == one.dump()
+    assert again.generation == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"cookies":1}', b"\xff", b"[" * 100_000])
+def test_a_session_that_cannot_be_read_is_said_to_be(data: bytes) -> None:
+    with pytest.raises(BadVault, match="account-1"):
+        Session.load(data, "account-1")
+
+
+@pytest.mark.parametrize("told", [-1.0, 1e11, 1e300])
+def test_an_end_that_can_be_no_date_counts_as_none(told: float) -> None:
+    one = session(None, refresh_token="r")
+    one.renew(Tokens("opaque", expires_at=told))
+    assert one.token_ends_at is None
+    stored = json.dumps({"cookies": {}, "token": "opaque", "ends": told}).encode()
+    assert Session.load(stored, "k").token_ends_at is None
+
+
+@pytest.mark.parametrize(("ends", "kept"), [(NOW - 1, False), (NOW, False), (NOW + 1, True), (None, True)])
+def test_a_renewal_takes_a_dead_session_cookie_out(ends: float | None, kept: bool) -> None:
+    cookie = jwt(id="u", **({} if ends is None else {"exp": ends}))
+    one = Session(Credential({"token": cookie, "refresh_token": "r"}, cookie))
+    one.renew(Tokens(access(NOW + 900)), NOW)
+    assert (f"token={cookie}" in one.cookie_header) == kept
+    assert "refresh_token=r" in one.cookie_header

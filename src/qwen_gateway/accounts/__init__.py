@@ -1,1 +1,1 @@
-"""The user's own session at the site: what they pasted, and what has become of it since. Pure."""
+"""Sessions at the site: what was pasted, what has become of it since, and when each may be used. Pure."""

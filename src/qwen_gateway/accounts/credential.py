@@ -1,7 +1,7 @@
-"""What a person can copy out of a browser → a credential: a Cookie header, a token, or both.
+"""What a person can put into a setting → a credential: a Cookie header, a token, or both.
 
-Only cookies and the token are kept. The token is a JWT, whose claims are read locally and not verified: the site
-does that.
+Only cookies, the token and the browser's User-Agent are kept. The token is a JWT, whose claims are read locally and not
+verified: the site does that. The other forms in which browsers hand out a session: `imports`.
 """
 
 import base64
@@ -9,13 +9,14 @@ import binascii
 import re
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from qwen_gateway.turn.faults import InvalidRequest
 
 COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 MAX_LENGTH = 64 * 1024
+MAX_USER_AGENT = 512
 
 
 class Claims(Struct, frozen=True):
@@ -26,11 +27,27 @@ class Claims(Struct, frozen=True):
     type: str = ""
 
 
+_LATEST = 1e11
+"""Seconds since 1970: some three thousand years ahead. A time beyond it is a mistake, or milliseconds."""
+
+
+def sane_end(at: float | None) -> float | None:
+    """The end of a token, as told from elsewhere; `None` when it can be no date."""
+    return at if at is not None and 0 <= at < _LATEST else None
+
+
 class Credential(Struct, frozen=True, repr_omit_defaults=True):
-    """A session's cookies and token. Its repr shows neither."""
+    """A session's cookies and token, and the User-Agent of the browser that it was made in. Its repr shows none.
+
+    A User-Agent that no header could carry, or of more than 512 characters, is dropped."""
 
     cookies: dict[str, str]
     token: str | None = None
+    user_agent: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.user_agent is not None and not _is_user_agent(self.user_agent):
+            structs.force_setattr(self, "user_agent", None)
 
     def __repr__(self) -> str:
         return f"Credential({len(self.cookies)} cookies, token: {'yes' if self.token else 'no'})"
@@ -40,7 +57,11 @@ class Credential(Struct, frozen=True, repr_omit_defaults=True):
         return claims(self.token) if self.token else Claims()
 
 
-def read(*, cookies: str | None, token: str | None) -> Credential | None:
+def _is_user_agent(text: str) -> bool:
+    return 0 < len(text) <= MAX_USER_AGENT and text.isascii() and text.isprintable() and text == text.strip()
+
+
+def read(*, cookies: str | None, token: str | None, user_agent: str | None = None) -> Credential | None:
     """A credential from what was pasted; `None` when nothing was. Raises InvalidRequest, without the secret in it.
 
     Without a token of its own, the `token` cookie is it: that is where the site keeps the long session token.
@@ -49,7 +70,7 @@ def read(*, cookies: str | None, token: str | None) -> Credential | None:
     jar = parse_cookies(pasted) if pasted else {}
     if bare[:7].lower() == "bearer ":
         bare = bare[7:].strip()
-    if bare and not _TOKEN.fullmatch(bare):
+    if bare and not TOKEN.fullmatch(bare):
         raise InvalidRequest(
             "The Qwen token does not look like one (three parts with dots between them). Copy the value of "
             "`token` from the site's cookies or local storage.",
@@ -58,9 +79,14 @@ def read(*, cookies: str | None, token: str | None) -> Credential | None:
     bare = bare or jar.get("token", "")
     if not bare and not jar:
         return None
-    if bare and "token" not in jar and claims(bare).type != "access_token":
-        jar = {"token": bare, **jar}  # write endpoints want the credential in the Cookie header (2026-09-22)
-    return Credential(jar, bare or None)
+    return joined(jar, bare, user_agent)
+
+
+def joined(jar: dict[str, str], token: str, user_agent: str | None) -> Credential:
+    """A session's cookies and its token, which may be empty."""
+    if token and "token" not in jar and claims(token).type != "access_token":
+        jar = {"token": token, **jar}  # write endpoints want the credential in the Cookie header (2026-09-22)
+    return Credential(jar, token or None, user_agent)
 
 
 def _unquoted(text: str | None) -> str:
@@ -93,10 +119,11 @@ def parse_cookies(header: str) -> dict[str, str]:
 
 
 def claims(token: str) -> Claims:
-    """What the token says; empty when it cannot be read."""
+    """What the token says; empty when it cannot be read. An end that can be no date is left out."""
     payload = token.split(".")[1] if token.count(".") == 2 else ""
     try:
         decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-        return msgspec.json.decode(decoded, type=Claims)
+        told = msgspec.json.decode(decoded, type=Claims)
     except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
         return Claims()
+    return structs.replace(told, exp=sane_end(told.exp))
