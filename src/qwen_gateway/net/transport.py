@@ -34,6 +34,9 @@ class HttpTransport:
             headers={"User-Agent": own_user_agent},
             raise_for_status=False,
         )
+        # aiohttp sends a GET or DELETE again by itself when the connection breaks. Here a GET can use up the cookie
+        # that it was made with (a refresh), so it is for those who know the call to try again. No public switch (3.14).
+        self._session._retry_connection = False  # noqa: SLF001
 
     async def close(self) -> None:
         await self._session.close()

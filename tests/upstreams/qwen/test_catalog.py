@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qwen_gateway.turn.catalog import Model, resolve
 from qwen_gateway.turn.faults import Drift
-from qwen_gateway.upstreams.qwen.catalog import ALIASES, FALLBACK, read
+from qwen_gateway.upstreams.qwen.catalog import ALIASES, FALLBACK, LONGEST_ID, read
 
 BODY = (Path(__file__).parents[2] / "corpus/models_v2_2026-09-13.json").read_bytes()
 
@@ -104,6 +104,12 @@ def test_inactive_models_are_left_out() -> None:
     assert [model.id for model in read(json.dumps({"data": rows}).encode()).models] == ["b"]
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\0", "a\nb", "\u202eb", "a ", "x" * (LONGEST_ID + 1)])
+def test_models_whose_ids_are_no_names_are_left_out(name: str) -> None:
+    rows = [{"id": name}, {"id": "x" * LONGEST_ID}, {"id": "b"}]
+    assert [model.id for model in read(json.dumps({"data": rows}).encode()).models] == ["x" * LONGEST_ID, "b"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -118,6 +124,7 @@ def test_inactive_models_are_left_out() -> None:
         b'{"data": [{"id": "m", "info": 1}]}',
         b'{"data": [{"id": "m", "info": {"is_active": false}}]}',
         b'{"data": [{"id": "\xff"}]}',
+        b'{"data": [{"id": "a\\u0000"}]}',
         b"<html>",
         b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}",
     ],

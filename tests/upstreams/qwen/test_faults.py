@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from qwen_gateway.turn.events import Event, Failed, Text
 from qwen_gateway.turn.faults import (
+    Blocked,
     Busy,
     Challenged,
     ChatLost,
@@ -106,6 +107,8 @@ def failure(code: str, details: str = "", **more: object) -> dict[str, Any]:
     return {"success": False, "data": {"code": code, "details": details, **more}}
 
 
+BLOCKED: Expected = (Blocked, 503, "upstream_blocked", None)
+
 BODIES: dict[str, tuple[object, Expected | None]] = {
     "limit that is a log-in": (failure("RateLimited", "401 x"), MEANT["unauthorized"]),
     "limit that is a crowd": (
@@ -125,6 +128,8 @@ BODIES: dict[str, tuple[object, Expected | None]] = {
     "ExceedLimit": (failure("ExceedLimit"), MEANT["rate_limited_without_num"]),
     "Too_Many_Requests": (failure("Too_Many_Requests"), (Busy, 503, "upstream_busy", 10)),
     "ParallelLimited": (failure("ParallelLimited"), (Busy, 503, "upstream_busy", 10)),
+    "unauthorized, not activated": (failure("Unauthorized", "Account not activated."), BLOCKED),
+    "not activated, in another's words": (failure("Bad_Request", "not activated"), MEANT["file_info"]),
     "unauthorized in lower case": (failure("unauthorized"), MEANT["unauthorized"]),
     "expired token": (failure("Bad_Request", "Token has expired"), MEANT["unauthorized"]),
     "PARENT_NOT_FOUND": (failure("PARENT_NOT_FOUND"), MEANT["chat_deleted"]),
@@ -162,6 +167,8 @@ def test_words_about_captchas_are_no_challenge() -> None:
 
 HTML = {"content-type": "text/html; charset=utf-8"}
 PAGE = b'\n<!doctype html><script>window.location.replace("/punish?x5secdata=1")</script>'
+DENIAL = b"<html><head><title>403</title></head><body>Access denied. Do not slide, do not punish.</body></html>"
+SLIDER = b'<!doctype html><meta name="aliyun_waf_aa" content="x"><div id="nc_1_n1z"></div>'
 CHALLENGE = MEANT["punish_captcha"]
 ERROR = MEANT["guest_video"]
 LIMIT = (Throttled, 429, "upstream_rate_limited", None)
@@ -173,13 +180,23 @@ REPLIES: dict[str, tuple[int, dict[str, str], bytes, Expected | None]] = {
     "a page that does not start like one": (200, HTML, b"hello", CHALLENGE),
     "a page under 403": (403, HTML, PAGE, CHALLENGE),
     "a page under 405": (405, HTML, PAGE, CHALLENGE),
+    "a page without a way out under 403": (403, HTML, DENIAL, BLOCKED),
+    "a page without a way out under 405": (405, {}, DENIAL, BLOCKED),
+    "a page without a way out under 451": (451, HTML, DENIAL, BLOCKED),
+    "a page without a way out under 200": (200, HTML, DENIAL, CHALLENGE),
+    "a slider under 403": (403, HTML, SLIDER, CHALLENGE),
     "a page under 429": (429, {**HTML, "retry-after": "7"}, PAGE, (Throttled, 429, "upstream_rate_limited", 7)),
     "a page under 502": (502, HTML, PAGE, ERROR),
     "301": (301, {"location": "https://elsewhere.example/"}, b"", CHALLENGE),
     "302 with a page": (302, HTML, PAGE, CHALLENGE),
     "307": (307, {}, b"{}", CHALLENGE),
     "401": (401, {}, b"", MEANT["unauthorized"]),
-    "403": (403, {}, b"no", MEANT["unauthorized"]),
+    "403": (403, {}, b"no", BLOCKED),
+    "403 without a word": (403, {}, b"", BLOCKED),
+    "403 called a page": (403, HTML, b"no", BLOCKED),
+    "403 of the application": (403, JSON_TYPE, b'{"detail": "Not authenticated"}', MEANT["unauthorized"]),
+    "403 with an envelope": (403, JSON_TYPE, json.dumps(failure("Not_Found")).encode(), MEANT["chat_deleted"]),
+    "451": (451, {}, b"", BLOCKED),
     "404": (404, {}, b"", (ChatLost, 502, "upstream_chat_lost", None)),
     "413": (413, {}, b"", (ContextTooLong, 400, "context_length_exceeded", None)),
     "429": (429, {}, b"", LIMIT),
@@ -212,6 +229,24 @@ REPLIES: dict[str, tuple[int, dict[str, str], bytes, Expected | None]] = {
 @pytest.mark.parametrize(("status", "headers", "body", "expected"), REPLIES.values(), ids=REPLIES.keys())
 def test_replies(status: int, headers: dict[str, str], body: bytes, expected: Expected | None) -> None:
     assert summary(faults.of_reply(status, headers, body)) == expected
+
+
+OLD = "Invalid request header"
+
+
+@pytest.mark.parametrize("code", ["Unauthorized", "Bad_Request", ""])
+def test_the_sign_in_host_holding_us_for_too_old_is_no_expired_login(code: str) -> None:
+    fault = faults.of_auth_reply(200, JSON_TYPE, json.dumps(failure(code, OLD)).encode())
+    assert summary(fault) == MEANT["file_info"]
+    assert fault is not None
+    assert "QWEN_GATEWAY_SITE_VERSION" in fault.text
+
+
+@pytest.mark.parametrize(("status", "headers", "body", "expected"), REPLIES.values(), ids=REPLIES.keys())
+def test_other_replies_of_the_sign_in_host_mean_the_same(
+    status: int, headers: dict[str, str], body: bytes, expected: Expected | None
+) -> None:
+    assert summary(faults.of_auth_reply(status, headers, body)) == expected
 
 
 ANYTHING = st.recursive(

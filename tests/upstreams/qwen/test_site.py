@@ -8,9 +8,18 @@ from typing import Any, TypeVar
 import pytest
 from msgspec import Struct
 
-from qwen_gateway.turn.contracts import Identity, Moment, Tokens, Upstream
+from qwen_gateway.turn.contracts import Identity, Moment, Tokens, Upstream, User
 from qwen_gateway.turn.events import Finished, Text
-from qwen_gateway.turn.faults import Challenged, ContextTooLong, Drift, LoginExpired, RateLimited, SiteError
+from qwen_gateway.turn.faults import (
+    Blocked,
+    Challenged,
+    ContextTooLong,
+    Drift,
+    LoginExpired,
+    RateLimited,
+    SiteError,
+    SiteFault,
+)
 from qwen_gateway.turn.flow import HttpCall, HttpReply
 from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.turn.request import Thinking
@@ -57,6 +66,9 @@ FLOWS: dict[str, Flowing] = {
     "find_titled": lambda site: site.find_titled(WHO, AT, "title"),
     "models": lambda site: site.models(WHO, AT),
     "refresh": lambda site: site.refresh(WHO, AT),
+    "whoami": lambda site: site.whoami(WHO, AT),
+    "settings": lambda site: site.settings(WHO, AT),
+    "change_settings": lambda site: site.change_settings(WHO, AT, {"mcp_remind": True}),
 }
 OF_ALL = pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS.keys())
 
@@ -78,6 +90,9 @@ def test_every_call_carries_the_session_and_no_fingerprint(flow: Flowing) -> Non
         (reply(b"", 302), Challenged),
         (reply({"success": False, "data": {"code": "Unauthorized"}}), LoginExpired),
         (reply(b"", 401), LoginExpired),
+        (reply(b"<html>Access denied</html>", 403), Blocked),
+        (reply(b"", 403), Blocked),
+        (reply(b"", 451), Blocked),
         (reply(b"", 429), RateLimited),
         (reply(b"", 502), SiteError),
         (reply(b"{"), Drift),
@@ -236,7 +251,7 @@ def test_models_fall_back_to_the_older_address(gone: HttpReply) -> None:
     assert len(catalog.models) == 6
 
 
-@pytest.mark.parametrize("name", FLOWS.keys() - {"stop", "discard"})
+@pytest.mark.parametrize("name", FLOWS.keys() - {"stop", "discard", "change_settings"})
 def test_where_something_is_wanted_a_bare_success_is_none(name: str) -> None:
     with pytest.raises((Drift, LoginExpired)):
         drive(FLOWS[name](SITE), reply({"success": True}))
@@ -268,6 +283,10 @@ def test_a_session_is_refreshed(data: object, tokens: Tokens) -> None:
     assert "Authorization" not in call.headers
 
 
+def test_a_fresh_session_does_not_show_in_logs() -> None:
+    assert repr(Tokens("secret-1", "secret-2", 5.0)) == "Tokens(…)"
+
+
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"access_token": ""}, {"access_token": 5}])
 def test_a_refresh_without_a_token_is_an_expired_login(data: object) -> None:
     with pytest.raises(LoginExpired):
@@ -275,12 +294,89 @@ def test_a_refresh_without_a_token_is_an_expired_login(data: object) -> None:
 
 
 def test_an_old_version_header_is_not_taken_for_an_expired_login() -> None:
-    refused = reply({"success": False, "data": {"code": "Bad_Request", "details": "Invalid request header"}})
-    with pytest.raises(Drift, match="Invalid request header"):
-        drive(SITE.refresh(WHO, AT), refused)
+    for code in ("Bad_Request", "Unauthorized"):
+        refused = reply({"success": False, "data": {"code": code, "details": "Invalid request header"}})
+        for name in ("refresh", "whoami"):
+            with pytest.raises(Drift, match="Invalid request header"):
+                drive(FLOWS[name](SITE), refused)
+
+
+# --- whose session it is ---
+
+ID = "5b51329c-3691-4101-8f2c-4e5c2edeb21f"
+OF_2026_06 = reply((CORPUS / "auths_v1_get_2026-06-28.json").read_bytes())
+GONE = [reply(b"", 404), reply(b"<html>", 404), reply({"success": False, "data": {"code": "Not_Found"}})]
+
+
+def test_whoami_asks_the_sign_in_host() -> None:
+    answer = {"id": ID, "name": "A", "email": "a@example.invalid", "role": "user"}
+    (call,), user = drive(SITE.whoami(WHO, AT), reply({"success": True, "data": answer}))
+    assert user == User(ID, "A", "a@example.invalid")
+    assert (call.method, call.url) == ("GET", "https://auth.qwen.ai/api/v2/auths/")
+    assert call.headers["x-request-origin"] == "https://chat.qwen.ai"
+    assert call.headers["Authorization"] == "Bearer b"
+
+
+@pytest.mark.parametrize("gone", GONE)
+def test_whoami_falls_back_to_the_older_address(gone: HttpReply) -> None:
+    calls, user = drive(SITE.whoami(WHO, AT), gone, OF_2026_06)
+    assert [call.url for call in calls][1:] == ["https://chat.qwen.ai/api/v1/auths/"]
+    assert user == User("9cf1479e-[BLANKED]", "[BLANKED]", "[BLANKED]")
+
+
+@pytest.mark.parametrize("gone", GONE)
+def test_whoami_that_is_nowhere_is_a_change_of_the_site(gone: HttpReply) -> None:
+    with pytest.raises(Drift, match="no longer"):
+        drive(SITE.whoami(WHO, AT), gone, gone)
+
+
+@pytest.mark.parametrize(
+    "refused", [reply(b"", 401), reply(b"", 502), reply(b"<html>"), reply({"success": False, "data": {"code": "x"}})]
+)
+def test_a_refusal_is_believed_and_the_older_address_not_asked(refused: HttpReply) -> None:
+    flow = SITE.whoami(WHO, AT)
+    next(flow)
+    with pytest.raises(SiteFault):
+        flow.send(refused)
+
+
+# --- the account's settings ---
+
+SETTINGS = {"memory": {"enable_memory": True}, "mcp_remind": False}
+
+
+def test_settings_are_read() -> None:
+    (call,), found = drive(SITE.settings(WHO, AT), reply({"success": True, "data": SETTINGS}))
+    assert (call.method, call.url) == ("GET", "https://chat.qwen.ai/api/v2/users/user/settings")
+    assert found == SETTINGS
+
+
+@pytest.mark.parametrize("answer", [{"success": True}, {"success": True, "data": None}, {"success": True, "data": {}}])
+def test_settings_are_changed_and_read_again(answer: object) -> None:
+    after = SETTINGS | {"mcp_remind": True}
+    calls, found = drive(
+        SITE.change_settings(WHO, AT, {"mcp_remind": True}), reply(answer), reply({"success": True, "data": after})
+    )
+    assert [(call.method, call.url.removeprefix("https://chat.qwen.ai")) for call in calls] == [
+        ("POST", "/api/v2/users/user/settings/update"),
+        ("GET", "/api/v2/users/user/settings"),
+    ]
+    assert json.loads(calls[0].body) == {"mcp_remind": True}, "the site merges: nothing else is sent"
+    assert found == after
+
+
+@pytest.mark.parametrize("data", [None, [], "x", 5, True])
+def test_settings_of_another_form_are_a_change_of_the_site(data: object) -> None:
+    odd = reply({"success": True, "data": data})
+    with pytest.raises(Drift):
+        drive(SITE.settings(WHO, AT), odd)
+    with pytest.raises(Drift):
+        drive(SITE.change_settings(WHO, AT, {}), reply({"success": True}), odd)
 
 
 def test_another_address_of_the_site_is_used_throughout() -> None:
     site = QwenSite(SiteConfig(url="http://a.example", auth_url="http://b.example"))
     for name, flow in FLOWS.items():
-        assert next(flow(site)).url.startswith("http://b.example" if name == "refresh" else "http://a.example")
+        assert next(flow(site)).url.startswith(
+            "http://b.example" if name in {"refresh", "whoami"} else "http://a.example"
+        )

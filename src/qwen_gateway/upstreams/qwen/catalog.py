@@ -8,6 +8,9 @@ from msgspec import Struct
 from qwen_gateway.turn.catalog import Catalog, Model
 from qwen_gateway.turn.faults import Drift
 
+LONGEST_ID = 100
+"""Characters; the longest that the site had until 2026-09 has 17."""
+
 
 class _Abilities(Struct, frozen=True):
     thinking: int | None = None
@@ -52,7 +55,8 @@ class _V2(Struct):
 
 
 def read(body: bytes) -> Catalog:
-    """`/api/v2/models/` (list inside an envelope) or `/api/models` (bare list). Raises Drift."""
+    """`/api/v2/models/` (list inside an envelope) or `/api/models` (bare list). Models that nobody could ask for, since
+    their ids are no names, are left out. Raises Drift."""
     try:
         listed = msgspec.json.decode(body, type=_V2).data.data
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -60,10 +64,14 @@ def read(body: bytes) -> Catalog:
             listed = msgspec.json.decode(body, type=_V1).data
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise Drift("Qwen's list of models cannot be read. The site may have changed.") from problem
-    models = tuple(_model(one) for one in listed if one.info.is_active)
+    models = tuple(_model(one) for one in listed if one.info.is_active and _is_name(one.id))
     if not models:
         raise Drift("Qwen's list of models is empty.")
     return Catalog(models)
+
+
+def _is_name(text: str) -> bool:
+    return 1 <= len(text) <= LONGEST_ID and text.isprintable() and text.strip() == text
 
 
 def _model(one: _Model) -> Model:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from qwen_gateway.turn.faults import (
+    Blocked,
     Busy,
     Challenged,
     ChatLost,
@@ -29,15 +30,20 @@ from qwen_gateway.turn.faults import (
 
 _CHALLENGE = (
     "Qwen asks for a human check. Open https://chat.qwen.ai in the browser where you are logged in, send a "
-    "message, solve the slider, then give the gateway the fresh cookies. The account rests until then."
+    "message, solve the slider, then run `qwen-gateway accounts resume`, or `qwen-gateway login` with the fresh "
+    "cookies. The account rests meanwhile."
 )
 _CROWDED = (
     "Qwen's site answered that it is overcrowded (its bot protection's busy form). Wait a little. If it goes on, "
     "open https://chat.qwen.ai in your browser, send a message, and give the gateway the fresh cookies."
 )
+PENDING = (
+    "The e-mail address of this account is not confirmed at Qwen yet. Open the link in the message that Qwen has sent "
+    "to it, then try again."
+)
 _LOGIN = (
     "The session at chat.qwen.ai is no longer valid. Log in there in your browser and give the gateway the fresh "
-    "cookies (QWEN_GATEWAY_COOKIES)."
+    "cookies (`qwen-gateway login`)."
 )
 
 
@@ -68,18 +74,18 @@ def _bad_request(details: str, _data: Mapping[str, Any]) -> Fault:
             "Qwen's site refused the request without a reason. It does so when cookies are missing: give the "
             "gateway the browser's whole Cookie header."
         )
-    return Drift(f"Qwen's site did not accept the request: {_quoted(details)}. The site may have changed.")
+    return Drift(f"Qwen's site did not accept the request: {quoted(details)}. The site may have changed.")
 
 
 def _filtered(details: str, data: Mapping[str, Any]) -> Fault:
     stage = "answer" if data.get("stage") == "output" else "request"
-    return ContentFiltered(f"Qwen's content filter refused the {stage}: {_quoted(details)}.")
+    return ContentFiltered(f"Qwen's content filter refused the {stage}: {quoted(details)}.")
 
 
 def _server(details: str, _data: Mapping[str, Any]) -> Fault:
     if "#token-limit" in details:
         return Busy("Qwen's back end is out of capacity for this model. Try again in a moment.", retry_after=15)
-    said = f": {_quoted(details)}" if details else ""
+    said = f": {quoted(details)}" if details else ""
     return SiteError(f"Qwen's site reported an error of its own{said}.")
 
 
@@ -87,7 +93,9 @@ def _lost(_details: str, _data: Mapping[str, Any]) -> Fault:
     return ChatLost("The chat is gone at the site (deleted there, or never made).")
 
 
-def _login(_details: str, _data: Mapping[str, Any]) -> Fault:
+def _login(details: str, _data: Mapping[str, Any]) -> Fault:
+    if "not activated" in details.lower():  # an account whose e-mail address is not confirmed (2026-05)
+        return Blocked(PENDING)
     return LoginExpired(_LOGIN)
 
 
@@ -97,17 +105,17 @@ def _crowd(_details: str, _data: Mapping[str, Any]) -> Fault:
 
 def _schema(details: str, _data: Mapping[str, Any]) -> Fault:
     return Drift(
-        f"Qwen's site wants the request in another shape: {_quoted(details)}. The site may have changed; look "
+        f"Qwen's site wants the request in another shape: {quoted(details)}. The site may have changed; look "
         "for a newer version of the gateway."
     )
 
 
 def _refused_input(details: str, _data: Mapping[str, Any]) -> Fault:
-    return InvalidRequest(f"Qwen's site refused the input or an attachment: {_quoted(details)}.")
+    return InvalidRequest(f"Qwen's site refused the input or an attachment: {quoted(details)}.")
 
 
 def _too_long(details: str, _data: Mapping[str, Any]) -> Fault:
-    return ContextTooLong(f"The conversation is too long for the model: {_quoted(details)}.", param="messages")
+    return ContextTooLong(f"The conversation is too long for the model: {quoted(details)}.", param="messages")
 
 
 # Keys are compared without case, `_` and blanks: the site writes `internal_error` and `Internal_Server_Error`.
@@ -133,9 +141,14 @@ _CODES: dict[str, Callable[[str, Mapping[str, Any]], Fault]] = {
 }
 
 
-def _quoted(details: str) -> str:
-    """The site's own words, short and on one line. They may hold anything, also control characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in details[:300]).split())
+_SECRET = re.compile(r"[^\s;,]+=[^\s;,]+|[\w.~+%-]{24,}")
+
+
+def quoted(details: str) -> str:
+    """The site's own words, short and on one line. They may hold anything, also control characters, and our own
+    cookies or token, should the site repeat what it was sent: what looks like one is left out."""
+    words = _SECRET.sub("…", details[:1000])[:300]
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
     return f"“{line}”" if line else "no details"
 
 
@@ -188,10 +201,11 @@ def challenge_page() -> Fault:
 
 _STATUS: dict[int, Callable[[float | None], Fault]] = {
     401: lambda _wait: LoginExpired(_LOGIN),
-    403: lambda _wait: LoginExpired(_LOGIN),
+    403: lambda _wait: _blocked(403),
     404: lambda _wait: _lost("", {}),
     413: lambda _wait: ContextTooLong("Qwen's site refused the request as too large.", param="messages"),
     429: lambda wait: Throttled("Qwen's site says that there were too many requests.", retry_after=wait),
+    451: lambda _wait: _blocked(451),
 }
 
 
@@ -204,9 +218,13 @@ def of_reply(status: int, headers: Mapping[str, str], body: bytes) -> Fault | No
     if status < 400 or start.startswith((b"{", b"<")):
         html = "text/html" in headers.get("content-type", "") or start.startswith(b"<")
         if html and status != 429:  # of a limit, also a page in front of the site speaks
-            return _html(status)
+            return _page(status, body)
         if not html and (fault := of_body(_value(body))) is not None:
             return fault
+    if status == 403 and start.startswith(b"{"):
+        # The application's own: in the framework that the site began with it means "Not authenticated", and clients
+        # of 2026-05 still expect it. Any other 403 comes from what stands in front, which knows no sessions.
+        status = 401
     if status in _STATUS:
         return _STATUS[status](_seconds(headers.get("retry-after")))
     if status >= 400:
@@ -221,10 +239,42 @@ def _value(body: bytes) -> object:
         return None
 
 
-def _html(status: int) -> Fault:
+def of_auth_reply(status: int, headers: Mapping[str, str], body: bytes) -> Fault | None:
+    """As `of_reply`, for the sign-in host. It refuses a web client that it holds for too old with the code of a dead
+    session (2026-10), which it is not: the words decide."""
+    value = _value(body)
+    data = value.get("data") if isinstance(value, dict) else None
+    details = str(data.get("details") or "") if isinstance(data, dict) else ""
+    if "invalid request header" in details.lower():
+        return Drift(
+            f"Qwen's sign-in host refused the gateway's headers: {quoted(details)}. It wants a newer web client: "
+            "raise QWEN_GATEWAY_SITE_VERSION, or look for a newer version of the gateway."
+        )
+    return of_reply(status, headers, body)
+
+
+# Where the wall is asked about a page, its own scripts and addresses tell it from a refusal without a way out.
+_WALL = re.compile(
+    rb"_____tmd_____|/punish\?|x5secdata|x5referer|aliyun_waf_(?:aa|bb)|aliyunCaptcha|nc_1_n1z|punishTextFetch"
+)
+_DENIED = (403, 405, 451)
+"""Statuses of pages that may say no for good. 405 is what Alibaba Cloud's firewall gives its block page."""
+
+
+def _page(status: int, body: bytes) -> Fault:
+    """What a page in place of an answer means. Under HTTP 200 it is a challenge, whatever it says (§8.1)."""
     if status >= 500:
         return SiteError(f"Qwen's site answered with an error page (HTTP {status}).")
+    if status in _DENIED and not _WALL.search(body):
+        return _blocked(status)
     return challenge_page()
+
+
+def _blocked(status: int) -> Fault:
+    return Blocked(
+        f"Qwen's site refuses this account or this network address (HTTP {status}), and offers no human check. Logging "
+        "in again does not help. See what https://chat.qwen.ai shows in a browser on the same network."
+    )
 
 
 def _seconds(value: str | None) -> float | None:

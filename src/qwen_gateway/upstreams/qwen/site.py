@@ -7,11 +7,11 @@ from urllib.parse import quote
 import msgspec
 
 from qwen_gateway.turn.catalog import Catalog
-from qwen_gateway.turn.contracts import Identity, Moment, Question, Tokens
+from qwen_gateway.turn.contracts import Identity, Moment, Question, Tokens, User
 from qwen_gateway.turn.faults import ChatLost, Drift, Fault, LoginExpired
 from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply
 from qwen_gateway.turn.prompt import Prompt
-from qwen_gateway.upstreams.qwen import body, catalog, faults
+from qwen_gateway.upstreams.qwen import body, catalog, faults, user
 from qwen_gateway.upstreams.qwen.decoder import Decoder
 from qwen_gateway.upstreams.qwen.headers import SiteConfig, headers
 
@@ -99,23 +99,21 @@ class QwenSite:
     def models(self, who: Identity, at: Moment) -> Flow[Catalog]:
         """The list depends on who asks. Falls back to the older address, which the site still served in 2026-09."""
         reply = yield self._get(who, at, "/api/v2/models/")
-        fault = self.refusal(reply.status, reply.headers, reply.body)
-        if isinstance(fault, ChatLost) or reply.status == 404:
+        if _is_gone(reply):
             reply = yield self._get(who, at, "/api/models")
-            fault = self.refusal(reply.status, reply.headers, reply.body)
-        if isinstance(fault, ChatLost):  # "not found" is the same word for all things
+        if _is_gone(reply):
             raise Drift("Qwen's list of models is not where it used to be. The site may have changed.")
+        fault = self.refusal(reply.status, reply.headers, reply.body)
         if fault is not None:
             raise fault
         return catalog.read(reply.body)
 
     def refresh(self, who: Identity, at: Moment) -> Flow[Tokens]:
         """A new access token (15 minutes) from the session's cookies. Raises LoginExpired."""
-        sent = headers(self._config, who, at)
-        sent["x-request-origin"] = self._config.url
-        sent["Sec-Fetch-Site"] = "same-site"
+        sent = self._auth_headers(who, at)
         sent.pop("Authorization", None)  # the cookies are the credential here; an expired token only confuses
         reply = yield HttpCall("GET", f"{self._config.auth_url}/api/v2/auths/refresh", sent)
+        _raise_auth(reply)
         data = _data(reply)
         token = data.get("access_token") if isinstance(data, dict) else None
         if not isinstance(token, str) or not token:
@@ -127,8 +125,54 @@ class QwenSite:
             float(expires) if isinstance(expires, int | float) else None,
         )
 
+    def whoami(self, who: Identity, at: Moment) -> Flow[User]:
+        """Whose session it is. Asks the sign-in host, and the older address only where that one knows no such path:
+        the older one gives the session a new cookie with each answer (2026-09), so it is no mere look."""
+        sent = self._auth_headers(who, at)
+        reply = yield HttpCall("GET", f"{self._config.auth_url}/api/v2/auths/", sent)
+        if _is_gone(reply):
+            reply = yield self._get(who, at, "/api/v1/auths/")
+        if _is_gone(reply):
+            raise Drift("Qwen's site no longer says whose session it is where it used to. The site may have changed.")
+        _raise_auth(reply)
+        return user.read(reply.body)
+
+    def settings(self, who: Identity, at: Moment) -> Flow[dict[str, Any]]:
+        return _object(_data((yield self._get(who, at, "/api/v2/users/user/settings"))))
+
+    def change_settings(self, who: Identity, at: Moment, changes: dict[str, Any]) -> Flow[dict[str, Any]]:
+        """Merges at the site, then reads what stands there: what the change itself answers was never published. The
+        site may show the old values for a second or two more (ifan855/qwen-studio-reversed, 2026-09)."""
+        url = self._config.url + "/api/v2/users/user/settings/update"
+        _envelope((yield HttpCall("POST", url, headers(self._config, who, at), _encode(changes))))
+        return (yield from self.settings(who, at))
+
+    def _auth_headers(self, who: Identity, at: Moment) -> dict[str, str]:
+        """The sign-in host wants to be told which site asks (2026-10)."""
+        sent = headers(self._config, who, at)
+        sent["x-request-origin"] = self._config.url
+        sent["Sec-Fetch-Site"] = "same-site"
+        return sent
+
     def _get(self, who: Identity, at: Moment, path: str) -> HttpCall:
         return HttpCall("GET", self._config.url + path, headers(self._config, who, at))
+
+
+def _is_gone(reply: HttpReply) -> bool:
+    """Nothing is at this address. "Not found" is the same word for all things, so a chat's fault may mean it."""
+    return reply.status == 404 or isinstance(faults.of_reply(reply.status, reply.headers, reply.body), ChatLost)
+
+
+def _raise_auth(reply: HttpReply) -> None:
+    fault = faults.of_auth_reply(reply.status, reply.headers, reply.body)
+    if fault is not None:
+        raise fault
+
+
+def _object(data: object) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise Drift("Qwen's site sent settings in a form that the gateway does not know. The site may have changed.")
+    return data
 
 
 def _envelope(reply: HttpReply) -> dict[str, Any]:
