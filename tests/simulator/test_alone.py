@@ -3,14 +3,17 @@
 import ast
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import qwen_gateway.simulator
+from qwen_gateway.simulator.accounts import Behaviour, State, Tally
 from qwen_gateway.simulator.faults import FAULTS
 from qwen_gateway.simulator.seen import Seen
 from qwen_gateway.simulator.site import Switches
 from qwen_gateway.simulator.turns import Turn
+from qwen_gateway.simulator.ways import WAYS
 
 PACKAGE = Path(str(qwen_gateway.simulator.__file__)).parent
 GUIDE = Path(__file__).parents[2] / "docs" / "simulator.md"
@@ -40,8 +43,15 @@ def test_only_two_libraries_are_needed() -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [Turn.__struct_fields__, Switches.__struct_fields__, tuple(Seen.__dataclass_fields__), tuple(FAULTS)],
-    ids=["turn", "switches", "seen", "faults"],
+    [
+        Turn.__struct_fields__,
+        Switches.__struct_fields__,
+        Behaviour.__struct_fields__,
+        tuple(Tally.__dataclass_fields__),
+        tuple(Seen.__dataclass_fields__),
+        tuple(FAULTS),
+    ],
+    ids=["turn", "switches", "behaviour", "tally", "seen", "faults"],
 )
 def test_the_guide_names_everything(names: tuple[str, ...]) -> None:
     guide = GUIDE.read_text(encoding="utf-8").lower()
@@ -51,3 +61,9 @@ def test_the_guide_names_everything(names: tuple[str, ...]) -> None:
 def test_the_guide_tells_of_every_fault_what_the_table_tells() -> None:
     guide = GUIDE.read_text(encoding="utf-8")
     assert [name for name, fault in FAULTS.items() if f"| `{name}` | {fault.says} |" not in guide] == []
+
+
+def test_the_guide_tells_of_every_state_what_the_table_tells() -> None:
+    guide = GUIDE.read_text(encoding="utf-8")
+    assert [state for state, way in WAYS.items() if f"| `{state}` | {way.says} |" not in guide] == []
+    assert set(WAYS) == set(get_args(State))

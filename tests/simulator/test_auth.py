@@ -126,7 +126,9 @@ async def test_refresh_can_fail_and_be_slow(renewing: Visitor) -> None:
 
 
 async def test_who_am_i_of_old_has_no_envelope_and_a_token(visitor: Visitor) -> None:
-    body = (await visitor.get("/api/v1/auths/")).json()
+    reply = await visitor.get("/api/v1/auths/")
+    body = reply.json()
+    assert f"token={body['token']}" in reply.headers["set-cookie"]
     assert {"id", "email", "name", "role", "token", "token_type", "expires_at", "permissions"} <= set(body)
     visitor.headers["Authorization"] = f"Bearer {body['token']}"
     assert (await visitor.get("/api/v2/auths/")).data()["id"] == body["id"]

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from . import catalog, demo, faults
 from .ask import BODY_LIMIT, Ask, check_place, read
-from .auth import check_jar, writer
-from .envelope import RefusedError, accept
+from .auth import check_jar, credential, writer
+from .envelope import RefusedError, ShutOutError, accept
 from .frames import Ids
 from .pictures import shown
 from .play import Play
@@ -24,6 +24,7 @@ from .seen import Seen, Status, raw_request
 from .site import SITE, Site, Stream
 from .tree import Chat
 from .turns import Turn
+from .ways import check_limit
 from .wire import StoppedError, Wire
 
 
@@ -31,11 +32,14 @@ async def complete(request: web.Request) -> web.StreamResponse:
     site = request.app[SITE]
     body = await request.read()
     seen = _see(request, body)
+    seen.account = credential(request).account
     site.seen.append(seen)
+    if seen.account is not None:
+        site.tallies[seen.account].asked += 1
     try:
         ask, chat = _checked(request, body)
         turn = _turn(site, ask)
-    except RefusedError:
+    except (RefusedError, ShutOutError):
         seen.end("error")
         raise
     fault = faults.named(turn)
@@ -87,7 +91,9 @@ def _checked(request: web.Request, body: bytes) -> tuple[Ask, Chat]:
     user = writer(request)
     check_jar(request)
     ask = read(body, request.query.get("chat_id"))
-    return ask, check_place(ask, site.chat_of(user, ask.chat_id), catalog.ids(site))
+    chat = check_place(ask, site.chat_of(user, ask.chat_id), catalog.ids(site))
+    check_limit(site.behaviour(user), ask.model)
+    return ask, chat
 
 
 def _turn(site: Site, ask: Ask) -> Turn:

@@ -3,7 +3,7 @@
 `POST /__sim/reset`                       forgets chats, requests, turns and switches; tokens stay valid
 `POST /__sim/program {"turns": [TURN…]}`  appends answers to the queue; `{"site": {…}}` sets switches
 `GET  /__sim/requests`                    `{"requests": [SEEN…]}` since the last reset
-`GET  /__sim/state`                       chats with their trees, and counters
+`GET  /__sim/state`                       chats with their trees, counters, and what each account has done
 
 Once reset or program was called, a request with no fitting turn is answered `ok`; before that the demo
 responder answers. The keys of TURN and SEEN, the switches and the faults are explained in docs/simulator.md.
@@ -12,12 +12,15 @@ What is unknown or cannot be played is refused with a 400 that names it.
 Not here: what the keys mean (`turns`, `site`, `seen`).
 """
 
+from collections import Counter
+
 import msgspec
 from aiohttp import web
 
 from . import faults
+from .accounts import Tally
 from .frames import Json, dumps
-from .site import SITE, Switches
+from .site import SITE, Site, Switches
 from .turns import Turn
 
 
@@ -53,11 +56,12 @@ async def program(request: web.Request) -> web.Response:
 
 
 def _switch_complaint(switches: Switches) -> str | None:
-    for key in ("refresh_fault", "models_fault", "chats_new_fault", "delete_fault"):
+    for key in ("refresh_fault", "whoami_fault", "models_fault", "chats_new_fault", "delete_fault"):
         name = getattr(switches, key)
         if name is not None and not faults.whole(name):
             return f"`{key}` names no fault that can be a whole answer: {name}"
-    return None
+    complaints = (behaviour.complaint() for behaviour in switches.accounts.values())
+    return next(filter(None, complaints), None)
 
 
 async def requests(request: web.Request) -> web.Response:
@@ -73,11 +77,27 @@ async def state(request: web.Request) -> web.Response:
             "open_streams": len(site.streams),
             "queued": len(site.queue),
             "refreshes": site.refreshes,
+            "whoamis": site.whoamis,
             "deleted": site.deleted,
             "stops": site.stops,
             "requests_total": site.requests_total,
+            "accounts": _accounts(site),
         }
     )
+
+
+def _accounts(site: Site) -> Json:
+    """What each account has done, and how it behaves: those that were seen and those that were told to behave."""
+    open_chats = Counter(chat.user for chat in site.chats.values() if not chat.deleted)
+    names = sorted({*site.tallies, *site.switches.accounts, *open_chats})
+    return {
+        name: {
+            "state": site.behaviour(name).state,
+            **site.tallies.get(name, Tally()).as_json(),
+            "open_chats": open_chats[name],
+        }
+        for name in names
+    }
 
 
 def _json(body: Json, status: int = 200) -> web.Response:

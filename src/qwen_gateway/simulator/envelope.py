@@ -4,6 +4,7 @@ Here: how an answer is wrapped. Not here: what the site refuses and in which wor
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -28,6 +29,14 @@ class RefusedError(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(dumps(refusal.body))
         self.refusal = refusal
+
+
+class ShutOutError(Exception):
+    """As `RefusedError`, where what comes is no sentence: a page, a true status, a reset."""
+
+    def __init__(self, answer: Callable[[web.Request], web.StreamResponse]) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 def marks(request: web.Request, status: int = 200) -> dict[str, str]:

@@ -19,6 +19,7 @@ class Seen:
     """One request. Listed as soon as it arrives: `ended` is null while its answer runs."""
 
     raw: Json
+    account: str | None = None
     prompt: str = ""
     model: str = ""
     chat_id: str = ""

@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from . import auth, catalog, chats, completions, control, pictures, settings
 from .ask import BODY_LIMIT
-from .envelope import RefusedError, refuse
+from .envelope import RefusedError, ShutOutError, refuse
 from .site import OWNER, SITE, Site
 from .wire import drop
 
@@ -94,9 +94,13 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path.startswith("/__sim/"):
         return await handler(request)
     site.requests_total += 1
+    if (user := auth.credential(request).account) is not None:
+        site.tallies[user].requests += 1
     if site.switches.refuse_connections or request.transport in site.spoiled:
         return drop(request)
     try:
         return await handler(request)
     except RefusedError as refused:
         return refuse(request, refused.refusal)
+    except ShutOutError as shut_out:
+        return shut_out.answer(request)

@@ -51,28 +51,27 @@ _FRESH: Json = {
 
 
 async def read(request: web.Request) -> web.Response:
-    account(request)
-    return accept(request, _current(request))
+    return accept(request, _current(request, account(request)))
 
 
 async def update(request: web.Request) -> web.Response:
-    writer(request)
+    user = writer(request)
     try:
         patch = json.loads(await request.read())
     except ValueError as error:
         raise RefusedError(REFUSALS["malformed"]) from error
     if not isinstance(patch, dict):
         raise RefusedError(REFUSALS["malformed"])
-    settings = _current(request)
+    settings = _current(request, user)
     _merge(settings, patch)
     return accept(request, settings)
 
 
-def _current(request: web.Request) -> Json:
+def _current(request: web.Request, user: str) -> Json:
     site = request.app[SITE]
-    if not site.settings:
-        site.settings = copy.deepcopy(_FRESH)
-    return site.settings
+    if user not in site.settings:
+        site.settings[user] = copy.deepcopy(_FRESH)
+    return site.settings[user]
 
 
 def _merge(settings: Json, patch: Json) -> None:

@@ -5,6 +5,7 @@ Here: data and the few rules over it. Not here: HTTP (every other module with ro
 
 import asyncio
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from weakref import WeakSet
@@ -12,6 +13,7 @@ from weakref import WeakSet
 import msgspec
 from aiohttp import web
 
+from .accounts import Behaviour, Tally
 from .frames import Json
 from .seen import Seen
 from .tokens import Mint
@@ -21,13 +23,17 @@ from .turns import Turn
 OWNER = "5b51329c-3691-4101-8f2c-4e5c2edeb21f"  # the account of the demo; the id of the 25 Sep 2026 capture
 
 
+_FINE = Behaviour()
+
+
 class Switches(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """How the account and the site behave until the next reset; explained in docs/simulator.md."""
+    """How the site and its accounts behave until the next reset; explained in docs/simulator.md."""
 
     access_token_seconds: float = 900
     rotate_refresh: bool = True
     refresh_fault: str | None = None
     refresh_delay_ms: float = 0
+    whoami_fault: str | None = None
     strict_jar: bool = False
     models: list[str] | None = None
     models_fault: str | None = None
@@ -35,10 +41,17 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     delete_fault: str | None = None
     busy_after_abort_ms: float = 0
     refuse_connections: bool = False
+    accounts: dict[str, Behaviour] = msgspec.field(default_factory=dict)
 
     def changed(self, patch: dict[str, object]) -> "Switches":
-        """These switches with some set anew; an unknown name is a ValidationError that names it."""
-        return msgspec.convert(msgspec.to_builtins(self) | patch, Switches)
+        """These switches with some set anew; an unknown name is a ValidationError that names it.
+
+        Accounts that are not mentioned go on behaving as they do.
+        """
+        now = msgspec.to_builtins(self)
+        if isinstance(accounts := patch.get("accounts"), dict):
+            patch = {**patch, "accounts": now["accounts"] | accounts}
+        return msgspec.convert(now | patch, Switches)
 
 
 class Stream:
@@ -70,6 +83,7 @@ class Site:
         self.mint = Mint()
         self.delay_ms = delay_ms
         self.refresh_tokens: dict[str, str] = {}
+        self.used_refresh_tokens: dict[str, str] = {}
         self.streams: set[Stream] = set()
         self.spoiled: WeakSet[asyncio.Transport] = WeakSet()
         self._models = None if models is None else list(models)
@@ -84,10 +98,11 @@ class Site:
         self.chats: dict[str, Chat] = {}
         self.seen: list[Seen] = []
         self.queue: list[Turn] = []
-        self.settings: Json = {}
+        self.settings: dict[str, Json] = {}
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.outputs: dict[str, bytes] = {}
         self.deleted: list[str] = []
-        self.refreshes = self.stops = self.requests_total = 0
+        self.refreshes = self.whoamis = self.stops = self.requests_total = 0
 
     def take(self, prompt: str) -> Turn | None:
         """The first programmed turn that fits; it leaves the queue unless it is sticky."""
@@ -102,6 +117,9 @@ class Site:
         """A chat that this account may see."""
         chat = self.chats.get(chat_id)
         return chat if chat is not None and chat.user == user and not chat.deleted else None
+
+    def behaviour(self, user: str) -> Behaviour:
+        return self.switches.accounts.get(user, _FINE)
 
     def issue_refresh(self, user: str) -> str:
         token = uuid.uuid4().hex

@@ -51,14 +51,18 @@ class Mint:
 
     def read(self, token: str) -> Claims | None:
         """The claims of a token that is ours and still runs, else None."""
+        claims = self.claims(token)
+        return claims if claims is not None and claims.exp > time.time() else None
+
+    def claims(self, token: str) -> Claims | None:
+        """The claims of a token that is ours, also of one that is over."""
         signed, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
             return None
         try:
-            claims = msgspec.json.decode(_unpad(signed.partition(".")[2]), type=Claims)
+            return msgspec.json.decode(_unpad(signed.partition(".")[2]), type=Claims)
         except (ValueError, msgspec.DecodeError):
             return None
-        return claims if claims.exp > time.time() else None
 
     def _sign(self, header: dict[str, str], claims: dict[str, object]) -> str:
         signed = f"{_pad_free(header)}.{_pad_free(claims)}"
