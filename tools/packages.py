@@ -23,6 +23,10 @@ class Need(NamedTuple):
 NEEDS = {
     # The documentation page, as a browser shows it.
     "chromium": Need("chromium", ("chromium",)),
+    # The database that processes on several machines can share. Debian keeps its servers off the PATH.
+    "postgresql": Need("postgresql", ("/usr/lib/postgresql/*/bin/initdb", "initdb")),
+    # Limits that several processes share.
+    "redis": Need("redis-server", ("redis-server",)),
 }
 
 

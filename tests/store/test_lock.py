@@ -1,5 +1,6 @@
 """The lock on the journal: one process at a time, and no longer than that process lives."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -62,6 +63,20 @@ def test_a_lock_is_taken_once_within_a_process_too(tmp_path: Path) -> None:
     with pytest.raises(lock.Taken):
         lock.take(tmp_path / "a.lock")
     os.close(descriptor)
+
+
+def test_a_file_that_cannot_be_locked_at_all_is_not_called_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "_lock", none_left)
+    with pytest.raises(OSError, match="No locks available"):
+        lock.take(tmp_path / "a.lock")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        lock.take(tmp_path / "folder")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")

@@ -1,1 +1,1 @@
-"""What outlives the process. Plain files so far: one journal of chats to delete."""
+"""What outlives the process: a database of accounts, keys and figures, and a journal of chats to delete."""

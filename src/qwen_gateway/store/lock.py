@@ -1,8 +1,12 @@
 """A lock on a file, held until its descriptor is closed or the process ends."""
 
+import errno
 import os
 import sys
 from pathlib import Path
+
+_HELD = frozenset({errno.EAGAIN, errno.EACCES, errno.EDEADLK})
+"""What systems say of a lock that another process holds; Windows says one of the last two."""
 
 
 class Taken(Exception):
@@ -10,12 +14,14 @@ class Taken(Exception):
 
 
 def take(path: Path) -> int:
-    """The descriptor that holds the lock. Raises Taken."""
+    """The descriptor that holds the lock. Raises Taken, and OSError where the file can be neither opened nor locked."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(descriptor)
     except OSError as problem:
         os.close(descriptor)
+        if problem.errno not in _HELD:
+            raise
         raise Taken(str(path)) from problem
     return descriptor
 

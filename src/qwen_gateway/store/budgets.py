@@ -1,0 +1,170 @@
+"""Tokens that each key has used, per day, in the database.
+
+Whether a reservation fits is decided by the statement that makes it, so no two can overspend. What comes while a
+transaction runs shares the next one: on SQLite a transaction costs 2 ms, whatever is in it (measured 2026-11-21).
+"""
+
+import asyncio
+from functools import partial
+
+import structlog
+from msgspec import Struct
+from sqlalchemy import BigInteger, Executable, bindparam, case, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from qwen_gateway.store.database import Database
+from qwen_gateway.store.schema import budgets
+from qwen_gateway.turn.faults import StorageUnavailable
+
+_log = structlog.get_logger()
+
+BATCH = 200
+"""Changes in one transaction."""
+MOST = 2**60
+"""Tokens. Sums stay within what a BIGINT holds."""
+
+
+class _Change(Struct, eq=False):
+    """Tokens to add. limit: of a reservation; a settlement has none. answer: what is used then, `None` if refused."""
+
+    key: str
+    day: int
+    tokens: int
+    limit: int | None
+    answer: asyncio.Future[int | None]
+
+
+class _Attempt(Struct, eq=False):
+    """One try to write a batch. committing: what becomes of it is known only by the answer to COMMIT. given_up: nobody
+    waits for it any more, so it must not be committed."""
+
+    committing: bool = False
+    given_up: bool = False
+
+
+class SqlBudgets:
+    """Satisfies `relay.ports.Budgets`. When the database breaks down just as it commits, nobody knows whether it did; a
+    budget is then rather too small than overspent: a reservation may be there though it was refused, tokens that were
+    used may count twice, and tokens that were to be given back may stay reserved."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reserve = _upsert(database, limited=True)
+        self._settle = _upsert(database, limited=False)
+        self._waiting: list[_Change] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def reserve(self, key: str, day: int, tokens: int, limit: int) -> int | None:
+        if tokens > limit:
+            return None
+        answer = self._add(key, day, tokens, min(limit, MOST))
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            # The caller does not know whether the tokens are reserved, and would not settle.
+            answer.add_done_callback(partial(self._give_back, key, day, tokens))
+            raise
+
+    async def settle(self, key: str, day: int, change: int) -> None:
+        """A caller that is cancelled leaves the change to be made.
+
+        Where it is not known whether it was made: one that adds raises, so that it is made again; one that gives back
+        is taken for made, and `settlement_unsure` is logged.
+        """
+        if change:
+            await asyncio.shield(self._add(key, day, max(-MOST, min(change, MOST)), None))
+
+    async def used(self, day: int) -> dict[str, int]:
+        async def work(connection: AsyncConnection) -> dict[str, int]:
+            found = await connection.execute(select(budgets.c.key, budgets.c.used).where(budgets.c.day == day))
+            return {row.key: row.used for row in found}
+
+        return await self._database.read(work)
+
+    def _add(self, key: str, day: int, tokens: int, limit: int | None) -> asyncio.Future[int | None]:
+        change = _Change(key, day, tokens, limit, asyncio.get_running_loop().create_future())
+        change.answer.add_done_callback(_heard)  # its caller may have left
+        self._waiting.append(change)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        return change.answer
+
+    def _give_back(self, key: str, day: int, tokens: int, reserved: asyncio.Future[int | None]) -> None:
+        if reserved.exception() is None and reserved.result() is not None:
+            self._add(key, day, -tokens, None).add_done_callback(_given_back)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            # Rows are locked in one order: two processes cannot each wait for what the other has.
+            batch.sort(key=lambda change: (change.key, change.day))
+            attempt = _Attempt()
+            try:
+                answers = await self._database.write(partial(self._make, batch, attempt))
+            except Exception as problem:  # noqa: BLE001 - raised by all who wait
+                attempt.given_up = True
+                self._tell(batch, problem, unsure=attempt.committing)
+                # Those who came meanwhile have waited as well, and would wait as long again.
+                late, self._waiting = self._waiting, []
+                self._tell(late, problem, unsure=False)
+            else:
+                for change, answer in zip(batch, answers, strict=True):
+                    change.answer.set_result(answer)
+        self._writing = None
+
+    def _tell(self, changes: list[_Change], problem: Exception, *, unsure: bool) -> None:
+        for change in changes:
+            if unsure and change.limit is None and change.tokens < 0:
+                _log.warning("settlement_unsure", key=change.key, day=change.day, change=change.tokens)
+                change.answer.set_result(None)
+            else:
+                change.answer.set_exception(_again(problem))
+
+    async def _make(self, changes: list[_Change], attempt: _Attempt, connection: AsyncConnection) -> list[int | None]:
+        answers: list[int | None] = []
+        for change in changes:
+            values = {"key": change.key, "day": change.day, "tokens": change.tokens, "first": max(0, change.tokens)}
+            if change.limit is None:
+                done = await connection.execute(self._settle, values)
+            else:
+                done = await connection.execute(self._reserve, {**values, "limit": change.limit})
+            answers.append(done.scalar())
+        if attempt.given_up:
+            # Its time was over while the last statement ran: those who waited were told that nothing was made.
+            raise StorageUnavailable("The change of the budgets came too late.")
+        attempt.committing = True  # what comes next is COMMIT
+        return answers
+
+
+def _upsert(database: Database, *, limited: bool) -> Executable:
+    """Adds `tokens`. The first row of a key and day is `first`; `reserve` has compared it with the limit."""
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    used = budgets.c.used + bindparam("tokens", type_=BigInteger)
+    return (
+        insert(budgets)
+        .values(key=bindparam("key"), day=bindparam("day"), used=bindparam("first"))
+        .on_conflict_do_update(
+            index_elements=[budgets.c.key, budgets.c.day],
+            set_={"used": case((used < 0, 0), else_=used)},
+            where=used <= bindparam("limit", type_=BigInteger) if limited else None,
+        )
+        .returning(budgets.c.used)
+    )
+
+
+def _heard(answer: asyncio.Future[int | None]) -> None:
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _given_back(answer: asyncio.Future[int | None]) -> None:
+    if (problem := answer.exception()) is not None:
+        _log.warning("reservation_not_given_back", problem=str(problem))
+
+
+def _again(problem: Exception) -> Exception:
+    """For each who waits one of its own: they are raised in several tasks, and each adds to its traceback."""
+    if isinstance(problem, StorageUnavailable):
+        return type(problem)(problem.text, code=problem.code, retry_after=problem.retry_after)
+    return problem

@@ -1,0 +1,120 @@
+"""The tables, as the code uses them. How a database gets there from an earlier version: `store/migrations`.
+
+Times are seconds since 1970, as floats. Secrets are columns of type `LargeBinary` that hold what the vault made of
+them, except `keys.digest`, a SHA-256 of 256 random bits.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("session", LargeBinary, nullable=False),
+    Column("source", String(20), nullable=False),
+    Column("origin", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("check_state", String(20), nullable=False),
+    Column("check_at", Float, nullable=False),
+    Column("check_text", Text, nullable=False),
+    Column("undo", LargeBinary, nullable=True),
+    Column("refresher", String(64), nullable=True),
+    Column("refresh_until", Float, nullable=False, server_default="0"),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    # No foreign key: accounts that callers bring rest as well, and are stored nowhere.
+    Column("account", String(64), primary_key=True),
+    Column("what", String(200), primary_key=True),
+    Column("since", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("code", String(60), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("challenges", Integer, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("role", String(20), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("models", Text, nullable=False),  # a JSON array of strings, like `endpoints`
+    Column("endpoints", Text, nullable=False),
+    Column("requests_per_minute", Integer, nullable=True),
+    Column("concurrency", Integer, nullable=True),
+    Column("tokens_per_day", BigInteger, nullable=True),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("used", BigInteger, nullable=False),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("account", String(64), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("asked_model", String(100), nullable=False),
+    Column("endpoint", String(40), nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("end", String(20), nullable=False),
+    Column("code", String(60), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("input", BigInteger, nullable=False),
+    Column("output", BigInteger, nullable=False),
+    Column("reasoning", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("first_event", Float, nullable=True),
+    Column("duration", Float, nullable=False),
+    Column("queued", Float, nullable=False),
+    Column("added", Float, nullable=False),
+    Index(None, "at"),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", String(20), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""`accounts`, `pauses`, `keys`: raised in the transaction that changes the table."""
