@@ -9,18 +9,33 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from qwen_gateway.accounts.credential import Credential
+from qwen_gateway.accounts.pace import Pace
 from qwen_gateway.accounts.rest import Rest, Resting
 from qwen_gateway.accounts.session import Session
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.chats import Chats, DeletePolicy
-from qwen_gateway.relay.ports import Ambient, ChatJournal, ChatRecord, StreamedReply, Transport
+from qwen_gateway.relay.keeper import Keeper
+from qwen_gateway.relay.pool import Pool, Queue
+from qwen_gateway.relay.ports import (
+    AccountStore,
+    Ambient,
+    ChatJournal,
+    ChatRecord,
+    Check,
+    Secret,
+    StoredAccount,
+    StoredPause,
+    StreamedReply,
+    Transport,
+)
+from qwen_gateway.relay.renewal import Renewal
 from qwen_gateway.turn.catalog import Catalog, Model
-from qwen_gateway.turn.contracts import Decoder, Identity, Moment, Question, Tokens, Upstream
+from qwen_gateway.turn.contracts import Decoder, Identity, Moment, Question, Tokens, Upstream, User
 from qwen_gateway.turn.events import Began, Event, Failed, Finished, Reasoning, Text, Usage
-from qwen_gateway.turn.faults import Empty, Fault, Incomplete, StorageUnavailable
+from qwen_gateway.turn.faults import Empty, Fault, Incomplete, NameTaken, StorageUnavailable
 from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply
 from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.turn.request import Thinking
@@ -224,6 +239,8 @@ class Site:
         self.titled: dict[str, str] = {}
         self.refuses: Fault | None = None
         self.fresh = Tokens("fresh.access.token")
+        self.user = User("u", "Some One", "someone@example.invalid")
+        self.set: dict[str, Any] = {}
         self.asked: list[Question] = []
         self._chats = itertools.count(1)
 
@@ -267,6 +284,20 @@ class Site:
         yield from self._call("refresh", "token")
         return self.fresh
 
+    def whoami(self, who: Identity, at: Moment) -> Flow[User]:
+        yield from self._call("whoami", "me")
+        return self.user
+
+    def settings(self, who: Identity, at: Moment) -> Flow[dict[str, Any]]:
+        yield from self._call("settings", "read")
+        return self.set
+
+    def change_settings(self, who: Identity, at: Moment, changes: dict[str, Any]) -> Flow[dict[str, Any]]:
+        yield from self._call("settings", "change")
+        for group, values in changes.items():
+            self.set = {**self.set, group: {**self.set.get(group, {}), **values}}
+        return self.set
+
     def _call(self, name: str, argument: str) -> Flow[None]:
         yield HttpCall("POST", f"https://site.test/{name}/{argument}", {})
         if self.says[name]:
@@ -302,17 +333,123 @@ def jwt(**claims: object) -> str:
     return f"aGVhZA.{middle}.c2ln"
 
 
-def account(clock: Clock, *, user: str = "u", ends: float | None = None, refreshable: bool = False) -> Account:
+class Accounts:
+    """Satisfies `AccountStore`, in memory. down: what every method raises; `None` while all is well."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, StoredAccount] = {}
+        self.rests: dict[tuple[str, str], StoredPause] = {}
+        self.claims: dict[str, tuple[str, float]] = {}
+        self.revision = 0
+        self.down: Fault | None = None
+        self.log: list[str] = []
+
+    def _did(self, name: str) -> None:
+        self.log.append(name)
+        if self.down is not None:
+            raise self.down
+
+    def _replace(self, account_id: str, **changes: Any) -> bool:
+        if account_id not in self.rows:
+            return False
+        self.rows[account_id] = structs.replace(self.rows[account_id], **changes)
+        return True
+
+    async def load(self) -> list[StoredAccount]:
+        self._did("load")
+        return sorted(self.rows.values(), key=lambda row: row.created_at)
+
+    async def put(self, account: StoredAccount) -> int:
+        self._did("put")
+        if any(row.name == account.name and row.id != account.id for row in self.rows.values()):
+            raise NameTaken(account.name)
+        self.revision += 1
+        self.rows[account.id] = structs.replace(account, revision=self.revision)
+        return self.revision
+
+    async def save_session(self, account_id: str, session: Secret, revision: int) -> int | None:
+        self._did("save")
+        if account_id not in self.rows or self.rows[account_id].revision != revision:
+            return None
+        self.revision += 1
+        self._replace(account_id, session=session, revision=self.revision)
+        return self.revision
+
+    async def set_paused(self, account_id: str, paused: bool) -> bool:
+        self._did("paused")
+        return self._replace(account_id, paused=paused)
+
+    async def set_check(self, account_id: str, check: Check) -> bool:
+        self._did("check")
+        return self._replace(account_id, check=check)
+
+    async def set_undo(self, account_id: str, undo: bytes | None) -> bool:
+        self._did("undo")
+        return self._replace(account_id, undo=undo)
+
+    async def remove(self, account_id: str) -> bool:
+        self._did("remove")
+        await self.clear_pauses(account_id)
+        return self.rows.pop(account_id, None) is not None
+
+    async def claim_refresh(self, account_id: str, owner: str, now: float, seconds: float) -> bool:
+        self._did("claim")
+        held, until = self.claims.get(account_id, ("", 0.0))
+        if held and until > now:
+            return False  # not even to the one who holds it
+        self.claims[account_id] = (owner, now + seconds)
+        return True
+
+    async def release_refresh(self, account_id: str, owner: str) -> None:
+        self._did("release")
+        if self.claims.get(account_id, ("", 0.0))[0] == owner:
+            del self.claims[account_id]
+
+    async def pauses(self) -> list[StoredPause]:
+        self._did("pauses")
+        return list(self.rests.values())
+
+    async def put_pause(self, pause: StoredPause) -> None:
+        self._did("pause")
+        self.rests[pause.account, pause.what] = pause
+
+    async def clear_pauses(self, account_id: str) -> None:
+        self._did("clear")
+        for key in [key for key in self.rests if key[0] == account_id]:
+            del self.rests[key]
+
+
+def keeper(clock: Clock, store: AccountStore | None = None, owner: str = "me") -> Keeper:
+    return Keeper(store or Accounts(), clock.ambient(), owner)
+
+
+def renewal(site: Site, net: Net, clock: Clock, keeps: Keeper | None = None, seconds: float = 9) -> Renewal:
+    return Renewal(site, net, clock.ambient(), seconds, keeps or keeper(clock))
+
+
+def credential(*, user: str = "u", ends: float | None = None, refreshable: bool = False) -> Credential:
     """ends: of its token, seconds since 1970. refreshable: that token is an access token with a refresh cookie."""
     token = jwt(id=user, exp=ends, type="access_token" if refreshable else "")
     cookies = {"refresh_token": "again"} if refreshable else {"token": token}
-    return Account(Session(Credential(cookies, token)), Rest(Resting(60)), clock.ambient())
+    return Credential(cookies, token)
+
+
+def account(
+    clock: Clock, *, user: str = "u", ends: float | None = None, refreshable: bool = False, seats: int = 4
+) -> Account:
+    session = Session(credential(user=user, ends=ends, refreshable=refreshable))
+    return Account(session, Rest(Resting(60)), clock.ambient(), seats=seats, pace=Pace(1_000_000, 1_000_000))
+
+
+def pool(clock: Clock, *accounts: Account, size: int = 64, seconds: float = 5) -> Pool:
+    return Pool(lambda: accounts, clock.ambient(), Queue(size, seconds), "There is no account.")
 
 
 def chats(site: Site, net: Net, journal: Journal, clock: Clock, policy: DeletePolicy = "now") -> Chats:
-    return Chats(site, net, journal, clock.ambient(), policy=policy, seconds=9)
+    again = renewal(site, net, clock)
+    return Chats(site, net, journal, clock.ambient(), renewal=again, policy=policy, seconds=9)
 
 
-def _satisfied(site: Site, net: Net, reply: Reply, journal: Journal) -> None:
+def _satisfied(site: Site, net: Net, reply: Reply, journal: Journal, rows: Accounts) -> None:
     """Only for mypy: the fakes are what the ports ask for."""
-    _: tuple[Upstream, Transport, StreamedReply, ChatJournal] = (site, net, reply, journal)
+    _: tuple[Upstream, Transport, StreamedReply, ChatJournal, AccountStore] = (site, net, reply, journal, rows)

@@ -1,105 +1,21 @@
-"""An account in use: one refresh for all who wait, and what it says while it rests."""
+"""An account in use: what it says while it rests, and before its session ends."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import re
 
 import pytest
 
-from qwen_gateway.turn.contracts import Tokens
-from qwen_gateway.turn.faults import Challenged, Crowded, Fault, LoginExpired, RateLimited, SiteError, Unreachable
-
-from .fakes import NOON, Clock, account, jwt, settle
-
-
-class Calls:
-    """A refresh that gives its answer when told to."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.answer: asyncio.Future[Tokens] = asyncio.get_running_loop().create_future()
-
-    async def __call__(self) -> Tokens:
-        self.count += 1
-        return await asyncio.shield(self.answer)
-
-
-def waiting(work: Callable[[], Awaitable[None]], count: int) -> list[asyncio.Task[None]]:
-    async def one() -> None:
-        await work()
-
-    return [asyncio.create_task(one()) for _ in range(count)]
-
-
-async def test_many_who_wait_make_one_refresh() -> None:
-    here, calls = account(Clock(), refreshable=True), Calls()
-    tasks = waiting(lambda: here.refresh(calls), 50)
-    await settle()
-    calls.answer.set_result(Tokens("new.to.ken", "new refresh"))
-    await asyncio.gather(*tasks)
-    assert calls.count == 1
-    assert here.session.bearer == "new.to.ken"
-    assert "refresh_token=new refresh" in here.session.cookie_header
-
-
-async def test_who_comes_after_a_refresh_makes_another() -> None:
-    here = account(Clock(), refreshable=True)
-    for count in (1, 2):
-        calls = Calls()
-        calls.answer.set_result(Tokens(f"token.number.{count}"))
-        await here.refresh(calls)
-        assert here.session.bearer == f"token.number.{count}"
-
-
-async def test_a_failure_reaches_all_who_wait_and_the_next_one_asks_again() -> None:
-    here, calls = account(Clock(), refreshable=True), Calls()
-    before = here.session.bearer
-    tasks = waiting(lambda: here.refresh(calls), 20)
-    await settle()
-    calls.answer.set_exception(Unreachable("refused"))
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(result, Unreachable) for result in results)
-    assert (calls.count, here.session.bearer) == (1, before)
-    again = Calls()
-    again.answer.set_result(Tokens("new.to.ken"))
-    await here.refresh(again)
-    assert again.count == 1
-
-
-@pytest.mark.parametrize("who", [0, 1, 2])
-async def test_one_who_leaves_does_not_take_the_refresh_from_the_others(who: int) -> None:
-    here, calls = account(Clock(), refreshable=True), Calls()
-    tasks = waiting(lambda: here.refresh(calls), 3)
-    await settle()
-    tasks[who].cancel()
-    await settle()
-    calls.answer.set_result(Tokens("new.to.ken"))
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [isinstance(result, asyncio.CancelledError) for result in results] == [i == who for i in range(3)]
-    assert here.session.bearer == "new.to.ken"
-    assert calls.count == 1
-
-
-async def test_a_refresh_that_everybody_left_still_counts() -> None:
-    here, calls = account(Clock(), refreshable=True), Calls()
-    (task,) = waiting(lambda: here.refresh(calls), 1)
-    await settle()
-    task.cancel()
-    await settle()
-    calls.answer.set_result(Tokens("new.to.ken"))
-    await settle()
-    assert here.session.bearer == "new.to.ken"
-
-
-@pytest.mark.parametrize(
-    ("left", "refreshable", "asked"), [(600, True, 0), (60, True, 1), (-5, True, 1), (60, False, 0)]
+from qwen_gateway.relay.account import Account
+from qwen_gateway.turn.faults import (
+    Blocked,
+    Challenged,
+    Crowded,
+    Fault,
+    LoginExpired,
+    RateLimited,
+    SiteError,
 )
-async def test_a_token_is_renewed_when_it_is_at_its_end(left: float, refreshable: bool, asked: int) -> None:
-    here, calls = account(Clock(), ends=NOON + left, refreshable=refreshable), Calls()
-    calls.answer.set_result(Tokens(jwt(id="u", exp=NOON + 900, type="access_token")))
-    await here.ensure_fresh(calls)
-    await here.ensure_fresh(calls)
-    assert calls.count == asked
 
+from .fakes import NOON, Clock, account
 
 # --- rest ---
 
@@ -122,12 +38,13 @@ def test_a_rest_says_why_and_how_long_still(name: str) -> None:
     here = account(clock)
     here.failed("q", fault)
     clock.now += passed
-    with pytest.raises(type(fault), match=said) as raised:
-        here.check("q")
-    assert raised.value is not fault
-    assert raised.value.code == fault.code
-    assert raised.value.retry_after is not None
-    assert raised.value.retry_after >= 1
+    refusal = here.refusal("q")
+    assert type(refusal) is type(fault)
+    assert re.search(said, refusal.text)
+    assert refusal is not fault
+    assert refusal.code == fault.code
+    assert refusal.retry_after is not None
+    assert refusal.retry_after >= 1
 
 
 def test_a_rest_ends() -> None:
@@ -136,15 +53,41 @@ def test_a_rest_ends() -> None:
     here.failed("q", Challenged("A wall."))
     assert here.resting() is not None
     clock.now += 60
-    here.check("q")
+    assert here.refusal("q") is None
     assert here.resting() is None
 
 
 def test_a_limit_of_one_model_leaves_the_others() -> None:
     here = account(Clock())
     here.failed("q", RateLimited("Enough.", retry_after=90))
-    here.check("another")
+    assert here.refusal("another") is None
     assert here.resting() is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [(RateLimited("Enough."), 3600), (Blocked("No."), 1800), (RateLimited("Enough.", retry_after=90), 90)],
+)
+def test_every_rest_says_with_the_refusal_how_long_it_will_be(fault: Fault, seconds: float) -> None:
+    account(Clock()).failed("q", fault)
+    assert fault.retry_after == seconds
+
+
+def test_what_is_left_is_rounded_up() -> None:
+    clock = Clock()
+    here = account(clock)
+    here.failed("q", RateLimited("Enough.", retry_after=60))
+    clock.now += 0.6
+    refusal = here.refusal("q")
+    assert refusal is not None
+    assert refusal.retry_after == 60, "59.4 s are left: who comes back after 59 is refused again"
+
+
+@pytest.mark.parametrize(("refreshable", "rests"), [(True, False), (False, True)])
+def test_a_background_call_ends_only_a_session_that_cannot_be_renewed(refreshable: bool, rests: bool) -> None:
+    here = account(Clock(), refreshable=refreshable)
+    here.noticed(LoginExpired("over"))
+    assert (here.refusal("q") is not None) == rests
 
 
 def test_a_challenge_tells_how_long_the_rest_will_be() -> None:
@@ -158,16 +101,17 @@ def test_waking_ends_every_rest() -> None:
     here.failed("q", Challenged("A wall."))
     here.failed("q", RateLimited("Enough."))
     here.wake()
-    here.check("q")
+    assert here.refusal("q") is None
 
 
 def test_a_session_that_is_over_is_said_before_anything_is_asked() -> None:
     clock = Clock()
     here = account(clock, ends=NOON + 5)
-    here.check("q")
+    assert here.refusal("q") is None
     clock.now += 5
-    with pytest.raises(LoginExpired, match="Log in there"):
-        here.check("q")
+    refusal = here.refusal("q")
+    assert isinstance(refusal, LoginExpired)
+    assert "Log in there" in refusal.text
     assert isinstance(here.resting(), LoginExpired)
 
 
@@ -182,3 +126,64 @@ def test_cookies_of_replies_are_taken() -> None:
     here = account(Clock())
     here.absorb(("a=1; Path=/",))
     assert "a=1" in here.session.cookie_header
+
+
+def test_after_a_challenge_one_probe_goes_before_the_rest() -> None:
+    clock = Clock()
+    here = account(clock)
+    here.failed("q", Challenged("A wall."))
+    clock.now += 60
+    assert here.begin("q") is None
+    waits = here.begin("q")
+    assert isinstance(waits, Challenged)
+    assert waits.retry_after is not None
+    here.succeeded(clock.now)
+    assert here.begin("q") is None
+    assert here.begin("q") is None
+
+
+def test_a_probe_that_was_given_up_makes_room_for_another() -> None:
+    clock = Clock()
+    here = account(clock)
+    here.failed("q", Challenged("A wall."))
+    clock.now += 60
+    assert here.begin("q") is None
+    here.abandoned()
+    assert here.begin("q") is None
+
+
+def test_a_paused_account_is_not_used_and_says_how_to_go_on() -> None:
+    here = account(Clock())
+    here.name, here.paused = "main", True
+    refusal = here.refusal("q")
+    assert refusal is not None
+    assert refusal.code == "account_paused"
+    assert f"accounts resume {here.key}" in refusal.text
+    assert "main" not in refusal.text, "names are the owner's, and clients read this"
+
+
+@pytest.mark.parametrize(
+    ("left", "says"), [(4 * 86_400, None), (2.5 * 86_400, "60 h|2 days|3 days"), (3600, "60 min"), (-1, "has ended")]
+)
+def test_the_end_of_a_session_is_announced_days_before(left: float, says: str | None) -> None:
+    here = account(Clock(), ends=NOON + left)
+    told = here.warning(3)
+    assert (told is None) == (says is None)
+    if says is not None and told is not None:
+        assert re.search(says, told)
+        assert "qwen-gateway login" in told
+
+
+def test_what_is_worth_storing_is_told() -> None:
+    clock = Clock()
+    here = account(clock)
+    told: list[Account] = []
+    here.on_change = told.append
+    here.absorb(("acw_tc=1; Path=/",))
+    assert told == [], "the load balancer's cookie changes all the time"
+    here.absorb(("token=a.b.c; Path=/",))
+    here.failed("q", Challenged("A wall."))
+    here.failed("q", SiteError("down"))
+    here.succeeded(clock.now + 1)
+    assert set(told) == {here}
+    assert [entry.code for entry in here.rest.unsaved()] == [""], "the last word is that the rest has ended"

@@ -2,11 +2,11 @@
 
 import pytest
 
-from qwen_gateway.relay.drive import Renewal, drive
-from qwen_gateway.turn.faults import Challenged, LoginExpired, Unreachable
+from qwen_gateway.relay.drive import drive
+from qwen_gateway.turn.faults import Challenged, Unreachable
 from qwen_gateway.turn.flow import Flow, HttpCall
 
-from .fakes import NOON, Clock, Net, Site, account
+from .fakes import Clock, Net, Site, account
 
 
 def two_calls(seen: list[str]) -> Flow[str]:
@@ -50,22 +50,3 @@ async def test_a_fault_of_the_transport_ends_the_flow() -> None:
     net.breaks["two"].append(Unreachable("refused"))
     with pytest.raises(Unreachable):
         await drive(two_calls([]), net, account(Clock()), 3)
-
-
-async def test_renewal_asks_the_site_only_when_it_must() -> None:
-    clock, net, site = Clock(), Net(), Site()
-    here = account(clock, ends=NOON + 200, refreshable=True)
-    renewal = Renewal(site, net, clock.ambient(), 4)
-    await renewal.ensure_fresh(here)
-    assert net.log == []
-    clock.now += 150
-    await renewal.ensure_fresh(here)
-    assert (net.log, net.seconds) == (["refresh token"], {"refresh": 4})
-    assert here.session.bearer == site.fresh.access_token
-
-
-async def test_renewal_raises_what_the_site_says() -> None:
-    clock, net, site = Clock(), Net(), Site()
-    site.says["refresh"].append(LoginExpired("over"))
-    with pytest.raises(LoginExpired):
-        await Renewal(site, net, clock.ambient(), 4).refresh(account(clock, refreshable=True))

@@ -15,6 +15,7 @@ from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.events import Event, Failed, Finished, Reasoning, Text, Usage
 from qwen_gateway.turn.faults import (
     Challenged,
+    Down,
     Drift,
     Fault,
     Incomplete,
@@ -27,9 +28,24 @@ from qwen_gateway.turn.faults import (
 )
 from qwen_gateway.turn.request import Message, TextPart, Thinking, ThinkingMode, TurnRequest
 
-from .fakes import CATALOG, NOON, SILENCE, Clock, Journal, Net, Reply, Site, account, chats, settle, until
+from .fakes import (
+    CATALOG,
+    NOON,
+    SILENCE,
+    Clock,
+    Journal,
+    Net,
+    Reply,
+    Site,
+    account,
+    chats,
+    pool,
+    renewal,
+    settle,
+    until,
+)
 
-LIMITS = Limits(call=9, first_event=5, first_event_thinking=7, idle=5, total=20)
+LIMITS = Limits(first_event=5, first_event_thinking=7, idle=5, total=20)
 GOOD = (b"began\n", b"text:Hello\n", b"usage:11,3\nend\n")
 HI = (Message("user", (TextPart("Hi"),)),)
 
@@ -59,19 +75,25 @@ class Bench:
             self.models,
             self.chats,
             ambient,
+            renewal=renewal(self.site, self.net, self.clock),
             limits=LIMITS,
             default_thinking=default_thinking,
         )
-        self.account = account(self.clock, refreshable=refreshable)
-        self.chats.take_up(self.account)
+        self.use(account(self.clock, refreshable=refreshable))
         self.record = TurnRecord("r", "/v1/chat/completions")
+
+    def use(self, *accounts: Account) -> None:
+        self.account = accounts[0]
+        self.pool = pool(self.clock, *accounts)
+        for one in accounts:
+            self.chats.take_up(one)
 
     async def _fetch(self) -> Catalog:
         self.fetched += 1
         return CATALOG
 
     async def turn(self, request: TurnRequest | None = None) -> list[list[Event]]:
-        turn = await self.turns.begin(request or asks(), self.account, self.record)
+        turn = await self.turns.begin(request or asks(), self.pool, self.record)
         async with asyncio.timeout(10):
             return [events async for events in turn.events()]
 
@@ -229,9 +251,9 @@ async def test_a_session_that_another_turn_renewed_meanwhile_is_not_renewed_agai
     bench.site.says["new"].append(LoginExpired("over"))
     failed = Account.failed
 
-    def fail(self: Account, model: str, fault: Fault) -> None:
+    def fail(self: Account, model: str, fault: Fault, began: float | None = None) -> None:
         self.session.renew(bench.site.fresh)  # by the other turn, between our refusal and what we make of it
-        failed(self, model, fault)
+        failed(self, model, fault, began)
 
     monkeypatch.setattr(Account, "failed", fail)
     assert said(await bench.turn()) == "Hello"
@@ -247,7 +269,7 @@ async def test_a_session_that_cannot_be_renewed_ends_the_turn() -> None:
 
 async def test_a_dying_token_is_renewed_before_the_chat_is_made() -> None:
     bench = Bench(Reply(*GOOD))
-    bench.account = account(bench.clock, ends=NOON + 10, refreshable=True)
+    bench.use(account(bench.clock, ends=NOON + 10, refreshable=True))
     await bench.turn()
     assert bench.log[0] == "refresh token"
 
@@ -256,8 +278,9 @@ async def test_an_account_rests_after_a_challenge_and_the_next_turn_is_refused_a
     bench = Bench(Reply(*GOOD))
     bench.site.says["new"].append(Challenged("a wall"))
     assert fault_of(await bench.turn()).retry_after == 60
-    with pytest.raises(Challenged, match="a wall"):
-        await bench.turn()
+    again = fault_of(await bench.turn())
+    assert isinstance(again, Challenged)
+    assert "a wall" in again.text
     assert bench.net.count("new") == 1
 
 
@@ -374,9 +397,9 @@ async def test_an_unknown_model_is_refused_before_anything_is_asked() -> None:
 # --- leaving early ---
 
 
-async def begun(bench: Bench, account_: Account | None = None) -> None:
+async def begun(bench: Bench) -> None:
     """Reads a turn until its first words, and leaves."""
-    turn = await bench.turns.begin(asks(), account_ or bench.account, bench.record)
+    turn = await bench.turns.begin(asks(), bench.pool, bench.record)
     async with aclosing(turn.events()) as events:
         async for chunk in events:
             if any(isinstance(event, Text) for event in chunk):
@@ -420,3 +443,141 @@ async def test_an_answer_that_ended_by_itself_needs_no_stop() -> None:
     await bench.turn()
     await bench.cleaned()
     assert bench.net.count("stop") == 0
+
+
+# --- several accounts ---
+
+
+async def test_another_account_takes_a_turn_that_the_first_one_is_refused() -> None:
+    bench = Bench(Reply(*GOOD))
+    a, b = account(bench.clock, user="a"), account(bench.clock, user="b")
+    bench.use(a, b)
+    bench.site.says["new"].append(RateLimited("enough", retry_after=600))
+    assert said(await bench.turn()) == "Hello"
+    assert bench.record.account in {a.key, b.key}
+    rests = [one.refusal("q-switch") for one in (a, b)]
+    assert sorted(type(fault).__name__ for fault in rests) == ["NoneType", "RateLimited"]
+    assert (a.busy, b.busy) == (0, 0)
+
+
+async def test_the_seat_is_free_however_a_turn_ends() -> None:
+    for replies in ([Reply(*GOOD)], [Challenged("a wall")], [Unreachable("refused"), Unreachable("refused")]):
+        bench = Bench(*replies)
+        await bench.turn()
+        assert bench.account.busy == 0
+    bench = Bench(Reply(b"began\n", b"text:Hel\n", SILENCE))
+    await begun(bench)
+    assert bench.account.busy == 0
+
+
+# --- the site is down ---
+
+
+async def test_a_site_that_fails_again_and_again_is_left_alone_for_a_while() -> None:
+    bench = Bench(*[Unreachable("refused")] * 20)
+    faults = [fault_of(await bench.turn()) for _ in range(12)]
+    assert {type(fault).__name__ for fault in faults[:3]} == {"Unreachable"}
+    assert isinstance(faults[-1], Down)
+    assert faults[-1].retry_after is not None
+    asked = bench.net.count("ask")
+    assert asked <= 8
+    await bench.turn()
+    assert bench.net.count("ask") == asked
+
+
+async def test_one_turn_looks_whether_the_site_is_back_and_all_go_on_when_it_is() -> None:
+    bench = Bench(*[Unreachable("refused")] * 20)
+    while not isinstance(down := fault_of(await bench.turn()), Down):
+        pass
+    assert down.retry_after is not None
+    bench.clock.now += down.retry_after + 1
+    bench.net.replies.clear()
+    bench.net.replies.extend(Reply(*GOOD) for _ in range(3))
+    assert [said(await bench.turn()) for _ in range(3)] == ["Hello"] * 3
+
+
+async def test_a_probe_whose_client_leaves_does_not_keep_the_site_closed() -> None:
+    bench = Bench(*[Unreachable("refused")] * 20)
+    while not isinstance(down := fault_of(await bench.turn()), Down):
+        pass
+    assert down.retry_after is not None
+    bench.clock.now += down.retry_after + 1
+    bench.net.replies.clear()
+    bench.net.replies.extend([Reply(b"began\n", b"text:Hel\n", SILENCE), Reply(*GOOD)])
+    await begun(bench)
+    assert said(await bench.turn()) == "Hello"
+
+
+async def test_tries_of_many_turns_together_are_bounded() -> None:
+    bench = Bench(*[Reply(b"began\n") for _ in range(300)])  # nothing comes: worth another try, each time
+    for _ in range(100):
+        await bench.turn()
+    assert bench.net.count("ask") <= 120
+
+
+# --- what is remembered ---
+
+
+async def test_usage_of_an_answer_that_the_client_left_is_remembered() -> None:
+    bench = Bench(Reply(b"began\n", b"text:Hello there\n", SILENCE))
+    await begun(bench)
+    assert bench.record.usage is not None
+    assert bench.record.usage.estimated
+    assert bench.record.usage.output > 0
+
+
+async def test_the_wait_for_the_site_and_in_the_line_is_not_called_ours() -> None:
+    bench = Bench(Reply(b"began\n", 0.05, b"text:Hello\n", b"usage:11,3\nend\n"))
+    bench.use(account(bench.clock, seats=1))
+    lease = await bench.pool.lease("q-switch")
+    asyncio.get_running_loop().call_later(0.05, lease.close)
+    await bench.turn()
+    assert bench.record.site >= 0.05
+    assert bench.record.queued >= 0.04
+    assert bench.record.site < 1
+
+
+async def test_those_in_the_line_are_told_too_when_the_site_has_gone_down() -> None:
+    bench = Bench(*[Unreachable("refused")] * 200)
+    bench.use(account(bench.clock, seats=1))
+
+    async def one() -> Fault:
+        record = TurnRecord("r", "e")
+        turn = await bench.turns.begin(asks(), bench.pool, record)
+        return fault_of([events async for events in turn.events()])
+
+    faults = await asyncio.gather(*(one() for _ in range(40)))
+    assert bench.net.count("ask") <= 12
+    assert {type(fault).__name__ for fault in faults} == {"Unreachable", "Down"}
+    assert bench.account.busy == 0
+
+
+async def test_a_sign_in_host_that_fails_does_not_take_the_site_for_down() -> None:
+    bench = Bench(Reply(*GOOD))
+    bench.use(account(bench.clock, ends=NOON + 10, refreshable=True))
+    bench.net.breaks["refresh"].extend([Unreachable("refused")] * 20)
+    for _ in range(6):
+        await bench.turn()
+    assert bench.turns.site_state() == "closed"
+    bench.net.breaks["refresh"].clear()
+    assert said(await bench.turn()) == "Hello"
+
+
+async def test_a_client_may_come_back_at_once_where_another_account_serves() -> None:
+    bench = Bench()
+    a, b, c = (account(bench.clock, user=user) for user in "abc")
+    bench.use(a, b, c)
+    bench.site.says["new"].extend([Challenged("a wall"), Challenged("a wall")])
+    fault = fault_of(await bench.turn())
+    assert (type(fault), fault.retry_after) == (Challenged, 1.0)
+    assert sum(one.refusal("q-switch") is None for one in (a, b, c)) == 1
+
+
+async def test_waking_forgets_what_the_site_did() -> None:
+    bench = Bench(*[Unreachable("refused")] * 20)
+    while not isinstance(fault_of(await bench.turn()), Down):
+        pass
+    bench.net.replies.clear()
+    bench.net.replies.append(Reply(*GOOD))
+    bench.turns.wake()
+    assert said(await bench.turn()) == "Hello"

@@ -93,6 +93,11 @@ class Answer:
         self._deadline = self._loop.time() + self._patience.idle if self._spoke else self._first
         return await self._read(self._reply)
 
+    def cut_off(self) -> list[Event]:
+        """Nobody wants the rest: the events that sum up what has come so far, among them the usage."""
+        self._over = True
+        return self._pipeline.close()
+
     async def _read(self, reply: StreamedReply) -> list[Event]:
         pipeline = self._pipeline
         try:

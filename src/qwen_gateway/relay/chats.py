@@ -13,8 +13,9 @@ import msgspec
 import structlog
 
 from qwen_gateway.relay.account import Account
-from qwen_gateway.relay.drive import Renewal, drive
+from qwen_gateway.relay.drive import drive
 from qwen_gateway.relay.ports import Ambient, ChatJournal, ChatRecord, Transport
+from qwen_gateway.relay.renewal import Renewal
 from qwen_gateway.turn.contracts import Upstream
 from qwen_gateway.turn.faults import Drift, Fault, SiteError, TimedOut, Unreachable
 from qwen_gateway.turn.prompt import Prompt
@@ -32,20 +33,21 @@ _log = structlog.get_logger()
 
 
 class Chats:
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts are joined here, once
         self,
         site: Upstream,
         transport: Transport,
         journal: ChatJournal,
         ambient: Ambient,
         *,
+        renewal: Renewal,
         policy: DeletePolicy,
         seconds: float,
     ) -> None:
         """seconds: bounds each call to the site."""
         self._site, self._transport, self._journal, self._ambient = site, transport, journal, ambient
         self._policy, self._seconds = policy, seconds
-        self._renewal = Renewal(site, transport, ambient, seconds)
+        self._renewal = renewal
         self._accounts: dict[str, Account] = {}
         self._known: set[str] = set()  # titles of chats that this process takes care of already
         self._open: dict[str, ChatRecord] = {}  # by chat id: of turns that run
@@ -142,9 +144,10 @@ class Chats:
         except Fault as fault:
             account.noticed(fault)
             _log.info("stop_failed", chat=chat_id, code=fault.code)
-        if record is not None:
-            self._schedule(record, record.due)
-        self._count(-1)
+        finally:
+            if record is not None:
+                self._schedule(record, record.due)
+            self._count(-1)
 
     def _schedule(self, record: ChatRecord, when: float, tries: int = 0) -> None:
         if self._closed:

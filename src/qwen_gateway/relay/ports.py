@@ -1,7 +1,10 @@
-"""What the middle needs from the rim, and nothing about how it is done."""
+"""What the middle needs from the rim, and nothing about how it is done.
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+All store methods raise StorageUnavailable, within a few seconds, when the database does not answer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -61,6 +64,264 @@ class ChatJournal(Protocol):
 
     def remove(self, title: str) -> None: ...
     def records(self) -> list[ChatRecord]: ...
+
+
+class Secret(Struct, frozen=True):
+    """Bytes that no log, error or repr may show."""
+
+    value: bytes
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+AccountState = Literal["unchecked", "valid", "expired", "challenged", "blocked", "unreachable", "unclear"]
+"""What the last check found: what the site said of the session, never a guess."""
+
+
+class Check(Struct, frozen=True):
+    """The last check of an account. `at`: seconds since 1970. `text`: for people."""
+
+    state: AccountState = "unchecked"
+    at: float = 0.0
+    text: str = ""
+
+
+class StoredAccount(Struct, frozen=True):
+    """An account of the owner's. Times in seconds since 1970.
+
+    id: names it in logs and on disk (`accounts.session.Session.key`). name: what people call it, unique.
+    session: what `Session.dump` gave. revision: raised by the store with each change of the session.
+    source: `environment` for the account of the settings. origin: digest of the imported text, so that a fresh paste
+    is told from the one whose cookies have been renewed since. undo: settings of the account at the site as they were
+    before we changed some, as JSON.
+    """
+
+    id: str
+    name: str
+    session: Secret
+    source: Literal["imported", "environment"] = "imported"
+    origin: str = ""
+    revision: int = 0
+    paused: bool = False
+    created_at: float = 0.0
+    check: Check = Check()
+    undo: bytes | None = None
+
+
+class StoredPause(Struct, frozen=True):
+    """Why an account (`what` is empty) or a model of it (`what` names it) rests. Times in seconds since 1970.
+
+    code, text: of the fault. challenges: how many came without a success between.
+    """
+
+    account: str
+    what: str
+    since: float
+    until: float
+    code: str
+    text: str
+    challenges: int = 0
+
+
+class AccountStore(Protocol):
+    async def load(self) -> list[StoredAccount]:
+        """All accounts that can be read, by `created_at`. One whose secrets cannot be decrypted is left out and logged;
+        the others can serve meanwhile, and a fresh session under its id makes it whole. When there are accounts and
+        none can be read, BadVault: then the key is wrong rather than a row."""
+        ...
+
+    async def put(self, account: StoredAccount) -> int:
+        """Adds it, or replaces the one with this id. Returns its new revision. Raises NameTaken."""
+        ...
+
+    async def save_session(self, account_id: str, session: Secret, revision: int) -> int | None:
+        """Stores a renewed session if `revision` is still the stored one; then returns the new revision, else `None`
+        (another process was first, or the account is gone)."""
+        ...
+
+    async def set_paused(self, account_id: str, paused: bool) -> bool:
+        """False when there is no such account; likewise below."""
+        ...
+
+    async def set_check(self, account_id: str, check: Check) -> bool: ...
+    async def set_undo(self, account_id: str, undo: bytes | None) -> bool: ...
+    async def remove(self, account_id: str) -> bool:
+        """Its pauses go with it."""
+        ...
+
+    async def claim_refresh(self, account_id: str, owner: str, now: float, seconds: float) -> bool:
+        """Whether `owner` may renew the session now: at most one of all processes, for at most `seconds`."""
+        ...
+
+    async def release_refresh(self, account_id: str, owner: str) -> None: ...
+    async def pauses(self) -> list[StoredPause]: ...
+    async def put_pause(self, pause: StoredPause) -> None:
+        """Adds it, or replaces the one of this account and `what`."""
+        ...
+
+    async def clear_pauses(self, account_id: str) -> None: ...
+
+
+Role = Literal["client", "viewer", "admin"]
+"""client: may take turns. viewer: may also look at what the management API shows. admin: may also change it."""
+
+
+class KeyRecord(Struct, frozen=True):
+    """A key that clients call with. Times in seconds since 1970.
+
+    id: its public part. digest: SHA-256 of the whole key. models: names or patterns (`qwen3*`) of models that it may
+    use, endpoints: names of dialects (`openai_chat`) and `models`; none means all. `None` means no limit.
+    """
+
+    id: str
+    digest: Secret
+    name: str
+    role: Role = "client"
+    created_at: float = 0.0
+    expires_at: float | None = None
+    enabled: bool = True
+    models: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
+    concurrency: int | None = None
+    tokens_per_day: int | None = None
+
+
+class KeyStore(Protocol):
+    async def load(self) -> list[KeyRecord]:
+        """All keys, by `created_at`."""
+        ...
+
+    async def add(self, key: KeyRecord) -> None:
+        """Raises NameTaken."""
+        ...
+
+    async def replace(self, key: KeyRecord) -> bool:
+        """The one with this id. False when there is none. Raises NameTaken."""
+        ...
+
+
+class Revisions(Protocol):
+    """How processes that share a database notice each other's changes."""
+
+    async def read(self) -> dict[str, int]:
+        """A number for each of `accounts`, `pauses` and `keys` that rises with every change of theirs."""
+        ...
+
+
+class Window(Struct, frozen=True):
+    """Where a key stands within its requests per minute. reset: seconds until all of them are free again. wait: until
+    one is; 0 while there are some."""
+
+    allowed: bool
+    remaining: int
+    reset: float
+    wait: float = 0.0
+
+
+class Counters(Protocol):
+    """Limits that may be forgotten at a restart. Each method is atomic over all processes that share the counters."""
+
+    async def hit(self, key: str, per_minute: int) -> Window:
+        """Counts a request, if it is still within the limit."""
+        ...
+
+    async def enter(self, key: str, seat: str, limit: int, seconds: float) -> bool:
+        """Takes one of `limit` seats under a fresh name. One that is never given back is free after `seconds`."""
+        ...
+
+    async def leave(self, key: str, seat: str) -> None: ...
+
+
+class Budgets(Protocol):
+    """Tokens per key and day. They outlive a restart. day: whole days since 1970-01-01 UTC."""
+
+    async def reserve(self, key: str, day: int, tokens: int, limit: int) -> int | None:
+        """Adds `tokens` to what is used, if the sum stays within `limit`: then the sum, else `None` and nothing
+        is added."""
+        ...
+
+    async def settle(self, key: str, day: int, change: int) -> None:
+        """Adds what a request used more (or less, negative) than it had reserved. Never falls below zero.
+
+        StorageUnavailable means: try again. It is raised when nothing was added, and also when that is unknown and
+        `change` is positive, which may then count twice. A negative one of which it is unknown counts as made: a budget
+        is rather too small than overspent.
+        """
+        ...
+
+    async def used(self, day: int) -> dict[str, int]: ...
+
+
+class UsageRow(Struct, frozen=True):
+    """One accepted request, once it is over. Durations in seconds.
+
+    at: its arrival, in seconds since 1970. key, account: ids, or empty. asked_model: as the client wrote it.
+    endpoint: name of the dialect. status, end, code: as `relay.watch.TurnRecord` says. tokens: as the site counted
+    them, or `estimated`. first_event: from arrival to the first piece of the answer. queued: waiting for an account.
+    added: of `first_event` (or of `duration`, when nothing came) what was spent neither in the queue nor waiting for
+    the site.
+    """
+
+    id: str
+    at: float
+    key: str
+    account: str
+    model: str
+    asked_model: str
+    endpoint: str
+    stream: bool
+    status: int
+    end: str
+    code: str
+    tries: int
+    input: int
+    output: int
+    reasoning: int
+    cached: int
+    estimated: bool
+    first_event: float | None
+    duration: float
+    queued: float
+    added: float
+
+
+class UsageSink(Protocol):
+    def add(self, row: UsageRow) -> None:
+        """Takes a row to be written soon. Never waits and never raises."""
+        ...
+
+
+UsageBy = Literal["day", "key", "model", "account", "endpoint", "end"]
+
+
+class UsageSum(Struct, frozen=True):
+    """Sums over the rows that share `name`: a UTC date such as 2026-11-21, an id, a model, …"""
+
+    name: str
+    requests: int
+    failed: int
+    input: int
+    output: int
+    reasoning: int
+    cached: int
+    estimated: int
+    """Requests whose tokens were estimated."""
+    mean_first_event: float | None
+    mean_added: float
+
+
+class UsageQueries(Protocol):
+    """since, until: seconds since 1970, `until` not included."""
+
+    async def sums(self, by: UsageBy, since: float, until: float) -> list[UsageSum]:
+        """By name for days, else the largest number of requests first; at most 1000."""
+        ...
+
+    async def rows(self, since: float, until: float, limit: int) -> Sequence[UsageRow]:
+        """The newest first. limit: at most 1000."""
+        ...
 
 
 class Ambient(Struct, frozen=True):

@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from qwen_gateway.relay.ports import UsageRow
 from qwen_gateway.turn.events import Usage
 
 End = Literal["finished", "failed", "client_left", "refused"]
@@ -13,12 +14,17 @@ class TurnRecord(Struct):
     """One request. Times in seconds since its arrival, which was at `begun` of a clock that only counts up.
 
     end: `refused` before anything was asked of the site, `failed` after; `code` names the fault.
-    tries: how often the site was asked. ignored: parameters that this model cannot follow.
+    tries: how often the site was asked. ignored: parameters that this model cannot follow. at: its arrival, in seconds
+    since 1970. key: id of the caller's key. accepted: it got past the door, so it is a row of the usage.
+    queued, site: seconds spent waiting for an account, and for the site before anything was shown.
     """
 
     request_id: str
     endpoint: str
     begun: float = 0.0
+    at: float = 0.0
+    key: str = ""
+    accepted: bool = False
     stream: bool = False
     asked_model: str = ""
     model: str = ""
@@ -32,3 +38,38 @@ class TurnRecord(Struct):
     first_event: float | None = None
     duration: float = 0.0
     usage: Usage | None = None
+    queued: float = 0.0
+    site: float = 0.0
+
+    @property
+    def added(self) -> float:
+        """Seconds that the gateway itself took until the first piece of the answer, or until it gave up."""
+        until = self.duration if self.first_event is None else self.first_event
+        return max(0.0, until - self.queued - self.site)
+
+    def row(self) -> UsageRow:
+        """As it is stored."""
+        usage = self.usage or Usage(0, 0)
+        return UsageRow(
+            self.request_id,
+            self.at,
+            self.key,
+            self.account,
+            self.model,
+            self.asked_model,
+            self.endpoint,
+            self.stream,
+            self.status,
+            self.end,
+            self.code,
+            self.tries,
+            usage.input,
+            usage.output,
+            usage.reasoning,
+            usage.cached,
+            usage.estimated,
+            self.first_event,
+            self.duration,
+            self.queued,
+            self.added,
+        )

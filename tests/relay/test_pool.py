@@ -1,0 +1,330 @@
+"""Who gets an account: seats and pace, the line of those who wait, and what is said when none can be used."""
+
+import asyncio
+
+import pytest
+
+from qwen_gateway.accounts.pace import Pace
+from qwen_gateway.relay.pool import Lease, Pool
+from qwen_gateway.turn.faults import Challenged, Crowded, LoginExpired, NoAccount, Overloaded, RateLimited
+
+from .fakes import NOON, Clock, account, pool, settle
+
+
+def waiting(here: Pool, what: str = "q", caller: str = "") -> asyncio.Task[Lease]:
+    return asyncio.create_task(here.lease(what, caller=caller))
+
+
+async def test_without_accounts_it_is_said_what_to_do() -> None:
+    with pytest.raises(NoAccount, match="There is no account"):
+        await pool(Clock()).lease("q")
+
+
+async def test_turns_go_to_the_account_with_the_fewest() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    here = pool(clock, a, b)
+    leases = [await here.lease("q") for _ in range(4)]
+    assert (a.busy, b.busy) == (2, 2)
+    for lease in leases:
+        lease.close()
+        lease.close()
+    assert (a.busy, b.busy) == (0, 0)
+
+
+async def test_no_account_has_more_turns_than_seats() -> None:
+    clock = Clock()
+    only = account(clock, seats=2)
+    here = pool(clock, only)
+    first, _ = await here.lease("q"), await here.lease("q")
+    third = waiting(here)
+    await settle()
+    assert (third.done(), here.waiting, only.busy) == (False, 1, 2)
+    first.close()
+    lease = await third
+    assert (lease.account, only.busy, here.waiting) == (only, 2, 0)
+
+
+async def test_an_account_that_rests_is_passed_over() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    a.failed("q", RateLimited("Enough.", retry_after=90))
+    here = pool(clock, a, b)
+    assert [(await here.lease("q")).account for _ in range(2)] == [b, b]
+    assert (await here.lease("another")).account is a, "one model's limit never freezes the rest"
+
+
+async def test_when_all_rest_the_refusal_says_when_the_first_is_back() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    a.failed("q", RateLimited("Enough.", retry_after=900))
+    b.failed("q", Challenged("A wall."))
+    with pytest.raises(Challenged) as raised:
+        await pool(clock, a, b).lease("q")
+    assert raised.value.retry_after == 60
+
+
+async def test_those_who_wait_are_told_when_the_account_falls_ill() -> None:
+    clock = Clock()
+    only = account(clock, seats=1)
+    here = pool(clock, only)
+    lease = await here.lease("q")
+    waits = waiting(here)
+    await settle()
+    only.failed("q", Challenged("A wall."))
+    lease.close()
+    with pytest.raises(Challenged):
+        await waits
+
+
+async def test_an_expired_account_alone_asks_for_a_login() -> None:
+    clock = Clock()
+    with pytest.raises(LoginExpired):
+        await pool(clock, account(clock, ends=NOON - 1)).lease("q")
+
+
+async def test_excluded_accounts_are_not_given() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    here = pool(clock, a, b)
+    assert (await here.lease("q", excluded=frozenset({a.key}))).account is b
+    assert here.could_serve("q", frozenset({a.key}))
+    assert not here.could_serve("q", frozenset({a.key, b.key}))
+
+
+async def test_more_than_may_wait_are_sent_away_at_once() -> None:
+    clock = Clock()
+    here = pool(clock, account(clock, seats=1), size=2)
+    await here.lease("q")
+    line = [waiting(here) for _ in range(2)]
+    await settle()
+    with pytest.raises(Overloaded, match="queue_size"):
+        await here.lease("q")
+    for task in line:
+        task.cancel()
+    await asyncio.wait(line)
+    assert here.waiting == 0
+
+
+async def test_nobody_waits_for_longer_than_agreed() -> None:
+    clock = Clock()
+    here = pool(clock, account(clock, seats=1), seconds=0.01)
+    await here.lease("q")
+    with pytest.raises(Overloaded, match="account_concurrency"):
+        await here.lease("q")
+    assert here.waiting == 0
+
+
+async def test_one_who_left_the_line_takes_no_seat() -> None:
+    clock = Clock()
+    only = account(clock, seats=1)
+    here = pool(clock, only)
+    lease = await here.lease("q")
+    gone, stays = waiting(here), waiting(here)
+    await settle()
+    gone.cancel()
+    await settle()
+    lease.close()
+    assert (await stays).account is only
+    assert only.busy == 1
+
+
+async def test_one_who_leaves_in_the_moment_of_being_served_gives_the_seat_back() -> None:
+    clock = Clock()
+    only = account(clock, seats=1)
+    here = pool(clock, only)
+    lease = await here.lease("q")
+    gone = waiting(here)
+    await settle()
+    lease.close()  # serves `gone`, which has not run since
+    gone.cancel()
+    await asyncio.wait([gone])
+    assert only.busy == 0
+    assert (await here.lease("q")).account is only
+
+
+async def test_callers_are_served_in_turn() -> None:
+    clock = Clock()
+    here = pool(clock, account(clock, seats=1))
+    lease = await here.lease("q")
+    order: list[str] = []
+
+    async def one(caller: str) -> None:
+        lease = await here.lease("q", caller=caller)
+        order.append(caller)
+        lease.close()
+
+    tasks = [asyncio.create_task(one("many")) for _ in range(4)]
+    await settle()
+    tasks.append(asyncio.create_task(one("few")))
+    await settle()
+    lease.close()
+    await asyncio.gather(*tasks)
+    assert order.index("few") == 1
+
+
+async def test_a_pace_is_kept_and_the_line_moves_by_itself() -> None:
+    clock = Clock()
+    only = account(clock, seats=100)
+    only.pace = Pace(per_minute=60_000, burst=2)  # one in a millisecond
+    here = pool(clock, only)
+    await here.lease("q")
+    await here.lease("q")
+    third = waiting(here)
+    await settle()
+    assert not third.done()
+    clock.now += 1
+    assert (await asyncio.wait_for(third, 5)).account is only
+
+
+async def test_after_a_challenge_one_turn_tries_and_the_others_wait_for_what_it_finds() -> None:
+    clock = Clock()
+    only = account(clock)
+    here = pool(clock, only)
+    only.on_report = here.look
+    only.failed("q", Challenged("A wall."))
+    clock.now += 60
+    probe = await here.lease("q")
+    began, others = clock.now, [waiting(here) for _ in range(3)]
+    clock.now += 1
+    await settle()
+    assert not any(task.done() for task in others)
+    probe.account.succeeded(began)
+    assert [(await task).account for task in others] == [only] * 3
+
+
+async def test_those_who_wait_for_a_probe_that_fails_are_refused_with_its_reason() -> None:
+    clock = Clock()
+    only = account(clock)
+    here = pool(clock, only)
+    only.on_report = here.look
+    only.failed("q", Challenged("A wall."))
+    clock.now += 60
+    probe = await here.lease("q")
+    other = waiting(here)
+    await settle()
+    probe.account.failed("q", Challenged("A wall again."))
+    with pytest.raises(Challenged, match="again") as raised:
+        await other
+    assert raised.value.retry_after == 120
+
+
+async def test_a_probe_that_is_given_up_lets_the_next_one_try() -> None:
+    clock = Clock()
+    only = account(clock)
+    here = pool(clock, only)
+    only.on_report = here.look
+    only.failed("q", Challenged("A wall."))
+    clock.now += 60
+    probe = await here.lease("q")
+    other = waiting(here)
+    await settle()
+    probe.account.abandoned(clock.now)
+    assert (await other).account is only
+
+
+async def test_one_who_leaves_as_it_is_served_as_the_probe_makes_room_for_another() -> None:
+    clock = Clock()
+    only = account(clock, seats=1)
+    here = pool(clock, only)
+    only.on_report = here.look
+    lease = await here.lease("q")
+    gone = waiting(here)
+    await settle()
+    only.rest.failed("q", Crowded("Full."), clock.now)
+    clock.now += 31
+    lease.close()  # serves `gone`, as the one who tries
+    gone.cancel()
+    await asyncio.wait([gone])
+    assert (only.busy, only.rest.probing(clock.now)) == (0, False)
+    assert (await here.lease("q")).account is only
+
+
+async def test_a_caller_who_comes_late_is_not_served_before_all_who_came_early() -> None:
+    clock = Clock()
+    here = pool(clock, account(clock, seats=1), size=500)
+    lease = await here.lease("q")
+    order: list[str] = []
+
+    async def one(caller: str) -> None:
+        lease = await here.lease("q", caller=caller)
+        order.append(caller)
+        lease.close()
+
+    early = [asyncio.create_task(one("early")) for _ in range(20)]
+    await settle()
+    here._served["early"] = 250
+    late = [asyncio.create_task(one("late")) for _ in range(20)]
+    await settle()
+    lease.close()
+    await asyncio.gather(*early, *late)
+    assert 8 <= order[:20].count("early") <= 12
+
+
+async def test_those_who_wait_are_served_when_another_account_has_rested() -> None:
+    clock = Clock()
+    busy, rests = account(clock, user="a", seats=1), account(clock, user="b")
+    here = pool(clock, busy, rests)
+    rests.failed("q", RateLimited("Enough.", retry_after=1))
+    await here.lease("q")
+    waits = waiting(here)
+    await settle()
+    clock.now += 1
+    assert (await asyncio.wait_for(waits, 4)).account is rests
+
+
+async def test_a_full_line_for_one_model_leaves_the_others_alone() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a", seats=1), account(clock, user="b")
+    here = pool(clock, a, b, size=1)
+    b.failed("q", RateLimited("Enough.", retry_after=700))
+    await here.lease("q")
+    line = waiting(here)
+    await settle()
+    with pytest.raises(Overloaded):
+        await here.lease("q")
+    assert (await here.lease("other")).account is b
+    b.failed("third", RateLimited("Enough.", retry_after=900))
+    a.failed("third", RateLimited("Enough.", retry_after=800))
+    with pytest.raises(RateLimited) as raised:
+        await here.lease("third")
+    assert raised.value.retry_after == 800
+    line.cancel()
+
+
+async def test_a_probe_does_not_hide_why_a_model_rests() -> None:
+    clock = Clock()
+    only = account(clock)
+    here = pool(clock, only)
+    only.failed("q", RateLimited("Enough.", retry_after=3000))
+    only.failed("", Challenged("A wall."))
+    clock.now += 60
+    await here.lease("other")
+    with pytest.raises(RateLimited):
+        await here.lease("q")
+    only.paused = True
+    with pytest.raises(NoAccount):
+        await here.lease("other")
+
+
+async def test_a_long_line_is_looked_through_quickly() -> None:
+    clock = Clock()
+    accounts = [account(clock, user=str(number), seats=1) for number in range(10)]
+    here = pool(clock, *accounts, size=2000)
+    for _ in accounts:
+        await here.lease("q")
+    chosen = 0
+    choose = here._choose
+
+    def counted(*wanted: object) -> object:
+        nonlocal chosen
+        chosen += 1
+        return choose(*wanted)  # type: ignore[arg-type]
+
+    here._choose = counted  # type: ignore[assignment, method-assign]
+    line = [waiting(here) for _ in range(1000)]
+    await settle()
+    assert chosen <= 2 * len(line)
+    for task in line:
+        task.cancel()
+    await asyncio.wait(line)
