@@ -11,34 +11,61 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from qwen_gateway import __version__
+from qwen_gateway.relay.management import Management
+from qwen_gateway.server import admin
 from qwen_gateway.server.endpoint import TurnEndpoint
 from qwen_gateway.server.openapi import describe
 from qwen_gateway.server.pages import Pages, refusal
-from qwen_gateway.server.paths import App, Paths
+from qwen_gateway.server.paths import App, Paths, Receive, Scope, Send, is_below
 from qwen_gateway.server.service import Service
 from qwen_gateway.turn.contracts import Dialect
 from qwen_gateway.turn.faults import Bug, Fault, InvalidRequest, NotFound, WrongMethod
 
-EXPOSED = ["x-request-id", "x-gateway-model", "x-gateway-ignored", "x-gateway-fault", "x-should-retry", "retry-after"]
+EXPOSED = [
+    "x-request-id",
+    "x-gateway-model",
+    "x-gateway-ignored",
+    "x-gateway-fault",
+    "x-gateway-warning",
+    "x-should-retry",
+    "retry-after",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+]
 
 
-def build(service: Service, pages: Pages, dialects: Sequence[Dialect], *, prefix: str, origins: Sequence[str]) -> App:
-    """prefix: path before all routes, which also go without it. origins: web origins that browsers let in."""
+def build(
+    service: Service,
+    pages: Pages,
+    dialects: Sequence[Dialect],
+    management: Management,
+    *,
+    prefix: str,
+    origins: Sequence[str],
+) -> App:
+    """prefix: path before all routes, which also go without it. origins: web origins whose pages may call, but for the
+    management API: no page of another origin is given its answers."""
     app = FastAPI(title="Qwen Gateway", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     turns: dict[str, App] = {path: TurnEndpoint(service, dialect) for dialect in dialects for path in dialect.routes}
     for path, endpoint in turns.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     pages.add_to(app)
+    admin.add_to(app, service, management)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
     describe(app)
     if origins:
         turns = {path: _shared(endpoint, origins) for path, endpoint in turns.items()}
     return Paths(
-        _shared(app, origins) if origins else app,
+        _outside(admin.PREFIX, _shared(app, origins), app) if origins else app,
         turns,
         prefix=prefix,
         versioned=frozenset({*turns, "/v1/models"}),
+        gated=admin.PREFIX,
         new_id=service.new_request_id,
     )
 
@@ -53,6 +80,16 @@ def _shared(app: App, origins: Sequence[str]) -> App:
         expose_headers=EXPOSED,
         max_age=600,
     )
+
+
+def _outside(top: str, app: App, below: App) -> App:
+    """`app`, but `below` for `top` and all below it."""
+
+    async def chosen(scope: Scope, receive: Receive, send: Send) -> None:
+        is_there = scope["type"] == "http" and is_below(scope["path"], top)
+        await (below if is_there else app)(scope, receive, send)
+
+    return chosen
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -8,13 +8,16 @@ import asyncio
 import re
 import time
 from contextlib import aclosing, suppress
+from typing import NamedTuple
 
 import structlog
 
-from qwen_gateway.relay.account import Account
+from qwen_gateway.relay import keys
+from qwen_gateway.relay.allowance import Permit
 from qwen_gateway.relay.run import Turn
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server.body import read_body
+from qwen_gateway.server.callers import Caller
 from qwen_gateway.server.exchange import Exchange
 from qwen_gateway.server.paths import Receive, Scope, Send
 from qwen_gateway.server.refusals import fault_headers
@@ -28,6 +31,13 @@ from qwen_gateway.turn.request import TurnRequest
 _log = structlog.get_logger()
 _UNSAFE_IN_HEADER = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 _JSON = b"application/json"
+
+
+class Granted(NamedTuple):
+    """Who asks, and what of the key's limits this request was granted."""
+
+    caller: Caller
+    permit: Permit
 
 
 class TurnEndpoint:
@@ -64,34 +74,53 @@ class TurnEndpoint:
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: Exchange, record: TurnRecord) -> None:
         service = self._service
-        headers = scope["headers"]
-        service.guard.check(headers)
-        caller = service.door.admit(headers)
+        caller = service.caller(scope)
         service.admit()
-        body = await read_body(receive, headers, service.pace.max_body)
-        request = self._dialect.read(Incoming(scope["path"], headers, body))
-        del body  # may be large, and the answer long in coming
-        record.asked_model, record.stream = request.model[:100], request.stream
-        account = service.account_of(caller)
-        exchange.watch()
+        record.accepted, record.key = True, caller.key.id if caller.key is not None else ""
+        if service.warning and caller.token is None:
+            exchange.headers.append((b"x-gateway-warning", service.warning))
+        keys.check_endpoint(caller.key, self._dialect.name)
+        permit = service.allowances.permit(caller.key)
         try:
-            await self._answer(exchange, record, request, account)
+            await self._permitted(scope, receive, exchange, record, Granted(caller, permit))
         except LoginExpired as fault:
             if caller.token is None:
                 raise
             raise BadKey("Your Qwen token is no longer valid. Log in at chat.qwen.ai and take the new one.") from fault
-        record.end, record.status = "finished", 200
-
-    async def _answer(self, exchange: Exchange, record: TurnRecord, request: TurnRequest, account: Account) -> None:
-        try:
-            turn = await self._service.turns.begin(request, account, record)
         finally:
-            if ignored := request.ignored + record.ignored:
-                exchange.headers.append((b"x-gateway-ignored", _header_list(ignored)))
+            permit.close(_used(record))
+
+    async def _permitted(
+        self, scope: Scope, receive: Receive, exchange: Exchange, record: TurnRecord, granted: Granted
+    ) -> None:
+        service, (caller, permit) = self._service, granted
+        try:
+            await permit.enter()
+            body = await read_body(receive, scope["headers"], service.pace.max_body)
+            request = self._dialect.read(Incoming(scope["path"], scope["headers"], body))
+            del body  # may be large, and the answer long in coming
+            record.asked_model, record.stream = request.model[:100], request.stream
+            exchange.watch()
+            turn = await self._begun(exchange, record, request, caller)
+            if permit.counts_tokens:
+                await permit.reserve(turn.prompt_tokens())
+        finally:
+            exchange.headers += permit.headers()
         exchange.headers.append((b"x-gateway-model", _UNSAFE_IN_HEADER.sub("_", record.model).encode()))
         head = ReplyHead(record.request_id.removeprefix("req_"), int(time.time()), record.model)
         deliver = self._stream if request.stream else self._whole
         await deliver(exchange, record, request, turn, head)
+        record.end, record.status = "finished", 200
+
+    async def _begun(self, exchange: Exchange, record: TurnRecord, request: TurnRequest, caller: Caller) -> Turn:
+        service = self._service
+        try:
+            turn = await service.turns.begin(request, service.accounts_of(caller), record)
+        finally:
+            if ignored := request.ignored + record.ignored:
+                exchange.headers.append((b"x-gateway-ignored", _header_list(ignored)))
+        keys.check_model(caller.key, record.model)
+        return turn
 
     async def _stream(
         self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turn: Turn, head: ReplyHead
@@ -139,6 +168,11 @@ class TurnEndpoint:
             else:
                 exchange.headers += fault_headers(fault)
                 await exchange.whole(fault.status, _JSON, self._dialect.refusal(fault))
+
+
+def _used(record: TurnRecord) -> int | None:
+    """Tokens to settle, as the row of the usage has them. `None`: none, since the site refused or was not asked."""
+    return None if record.usage is None else record.usage.input + record.usage.output
 
 
 def _why_cancelled(exchange: Exchange) -> Fault:

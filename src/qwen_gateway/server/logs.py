@@ -3,6 +3,7 @@
 import logging
 import logging.handlers
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TextIO
@@ -58,11 +59,13 @@ class _Lines:
         self._stream, self._file = stream, file
 
     def info(self, line: str) -> None:
-        if self._file is not None:
-            self._file.handle(logging.makeLogRecord({"msg": line}))
-            return
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        # A disk that is full, or a reader that has gone, costs the line and not what goes on around it.
+        with suppress(OSError, ValueError):
+            if self._file is not None:
+                self._file.handle(logging.makeLogRecord({"msg": line}))
+                return
+            self._stream.write(line + "\n")
+            self._stream.flush()
 
     debug = warning = error = critical = exception = info
 

@@ -1,20 +1,41 @@
 """Counts and times of requests, for Prometheus. Labels have few values: never a client's own words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from qwen_gateway import __version__
 from qwen_gateway.relay.watch import TurnRecord
 
+_SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 
 
-class Metrics:
-    """in_flight: requests being served now. chats_pending: chats that wait to be deleted."""
+class Now(NamedTuple):
+    """What can be asked for at any moment.
 
-    def __init__(self, in_flight: Callable[[], int], chats_pending: Callable[[], int]) -> None:
+    in_flight: requests being served. chats_pending: chats that wait to be deleted. waiting: requests that wait for an
+    account. accounts: by state. usage_waiting, usage_dropped: rows that are not written yet, and never will be.
+    """
+
+    in_flight: Callable[[], int]
+    chats_pending: Callable[[], int]
+    waiting: Callable[[], int]
+    accounts: Mapping[str, Callable[[], int]]
+    usage_waiting: Callable[[], int]
+    usage_dropped: Callable[[], int]
+    site_closed: Callable[[], bool]
+    store_up: Callable[[], bool]
+
+
+_Metric = TypeVar("_Metric", Counter, Histogram)
+
+
+class Metrics:
+    def __init__(self, at: Now) -> None:
         registry = self._registry = CollectorRegistry()
+        self._children: dict[tuple[object, tuple[str, ...]], Any] = {}
         build = Gauge("qwen_gateway_build_info", "The running version.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         self._requests = Counter(
@@ -43,27 +64,56 @@ class Metrics:
         self._tries = Counter(
             "qwen_gateway_upstream_tries", "Questions put to the site.", ["endpoint"], registry=registry
         )
-        running = Gauge("qwen_gateway_in_flight_requests", "Requests being served now.", registry=registry)
-        running.set_function(in_flight)
-        pending = Gauge(
-            "qwen_gateway_chats_pending",
-            "Chats at the site that are still to be deleted, now or later.",
+        self._added = Histogram(
+            "qwen_gateway_added_seconds",
+            "Of the time to the first piece of an answer: what went neither to the site nor to the queue.",
+            ["endpoint"],
+            buckets=_SHORT,
             registry=registry,
         )
-        pending.set_function(chats_pending)
+        self._queued = Histogram(
+            "qwen_gateway_queued_seconds",
+            "Time spent waiting for an account.",
+            ["endpoint"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        gauges: tuple[tuple[str, str, Callable[[], float]], ...] = (
+            ("in_flight_requests", "Requests being served now.", at.in_flight),
+            ("waiting_requests", "Requests that wait for an account.", at.waiting),
+            ("chats_pending", "Chats at the site that are still to be deleted, now or later.", at.chats_pending),
+            ("usage_rows_waiting", "Rows of usage that are not in the database yet.", at.usage_waiting),
+            ("usage_rows_dropped", "Rows of usage that were lost since the start.", at.usage_dropped),
+            ("site_left_alone", "1 while the site is not asked, since it failed again and again.", at.site_closed),
+            ("database_up", "1 while the database answers.", at.store_up),
+        )
+        for name, text, value in gauges:
+            Gauge(f"qwen_gateway_{name}", text, registry=registry).set_function(value)
+        accounts = Gauge("qwen_gateway_accounts", "Accounts by what they can do now.", ["state"], registry=registry)
+        for state, count in at.accounts.items():
+            accounts.labels(state).set_function(count)
 
     def observe(self, record: TurnRecord) -> None:
-        self._requests.labels(
-            record.endpoint, record.model, "yes" if record.stream else "no", record.end, record.code
-        ).inc()
-        self._duration.labels(record.endpoint).observe(record.duration)
+        of, endpoint, model = self._of, record.endpoint, record.model
+        of(self._requests, endpoint, model, "yes" if record.stream else "no", record.end, record.code).inc()
+        of(self._duration, endpoint).observe(record.duration)
+        of(self._added, endpoint).observe(record.added)
+        if record.queued >= _SHORT[0]:
+            of(self._queued, endpoint).observe(record.queued)
         if record.first_event is not None:
-            self._first.labels(record.endpoint).observe(record.first_event)
+            of(self._first, endpoint).observe(record.first_event)
         if record.tries:
-            self._tries.labels(record.endpoint).inc(record.tries)
+            of(self._tries, endpoint).inc(record.tries)
         if record.usage is not None:
-            self._tokens.labels(record.model, "input").inc(record.usage.input)
-            self._tokens.labels(record.model, "output").inc(record.usage.output)
+            of(self._tokens, model, "input").inc(record.usage.input)
+            of(self._tokens, model, "output").inc(record.usage.output)
+
+    def _of(self, metric: _Metric, *labels: str) -> _Metric:
+        """The metric's child for these labels. Its own look-up takes a lock, and five times as long."""
+        child = self._children.get((metric, labels))
+        if child is None:
+            child = self._children[metric, labels] = metric.labels(*labels)
+        return child
 
     def page(self) -> bytes:
         return generate_latest(self._registry)

@@ -13,11 +13,15 @@ from starlette.staticfiles import StaticFiles
 
 from qwen_gateway import __version__
 from qwen_gateway.dialects import openai_errors, openai_models
+from qwen_gateway.relay import keys
+from qwen_gateway.relay.account import Account
+from qwen_gateway.server.callers import Caller
 from qwen_gateway.server.guard import is_loopback
 from qwen_gateway.server.metrics import Metrics
 from qwen_gateway.server.refusals import fault_headers
 from qwen_gateway.server.service import Service
-from qwen_gateway.turn.faults import Fault, LoginExpired
+from qwen_gateway.turn.catalog import Catalog
+from qwen_gateway.turn.faults import Fault, LoginExpired, NoAccount
 
 STATIC = Path(__file__).parent / "static"
 Page = Callable[[Request], Awaitable[Response]]
@@ -88,15 +92,24 @@ class Pages:
         state = self._state()
         return JSONResponse({"status": state}, 200 if state in ("ok", "resting") else 503)
 
-    async def health(self, _: Request) -> Response:
-        """Always 200 while the process serves; `status` says how well."""
+    async def health(self, request: Request) -> Response:
+        """Always 200 while the process serves; `status` says how well. Strangers learn no more than that."""
+        if self._private and not self._has_key(request):
+            return JSONResponse({"status": self._state(), "version": __version__})
         service, problem = self._service, self._service.models.problem
+        storage = service.storage
         told: dict[str, Any] = {
             "status": self._state(),
             "version": __version__,
             "in_flight": service.in_flight,
+            "waiting": service.accounts.pool.waiting,
             "chats_pending": service.turns.chats.waiting,
-            "account": self._account(),
+            "site": service.turns.site_state(),
+            "database": _told(storage.database()),
+            "counters": _told(storage.counters()),
+            "usage_unwritten": storage.unwritten(),
+            "accounts": [_account(account) for account in service.accounts.all()],
+            "warning": service.accounts.warned,
             "models": {"problem": None if problem is None else problem.text},
         }
         return JSONResponse(told)
@@ -105,42 +118,40 @@ class Pages:
         service = self._service
         if service.draining:
             return "draining"
-        if service.accounts.own is None:
+        if service.storage.database() is not None:
+            return "storage_unavailable"
+        refusals = [account.resting() for account in service.accounts.all()]
+        if not refusals:
             return "ok" if service.door.pass_through else "no_account"
-        rests = service.accounts.own.resting()
-        if isinstance(rests, LoginExpired):
+        if None in refusals:
+            return "ok"
+        if all(isinstance(refusal, LoginExpired) for refusal in refusals):
             return "login_required"
-        return "ok" if rests is None else "resting"
-
-    def _account(self) -> dict[str, Any] | None:
-        own = self._service.accounts.own
-        if own is None:
-            return None
-        fault = own.resting()
-        return {
-            "key": own.key,
-            "expires_at": own.session.expires_at,
-            "renews_itself": own.session.can_refresh,
-            "resting": None if fault is None else {"code": fault.code, "why": fault.text},
-        }
+        return "paused" if all(isinstance(refusal, NoAccount) for refusal in refusals) else "resting"
 
     async def models(self, request: Request) -> Response:
-        self._remember(request)
+        caller = self._remember(request)
         catalog = await self._service.models.catalog()
+        if caller.key is not None and caller.key.models:
+            allowed = tuple(model for model in catalog.models if keys.may_use_model(caller.key, model.id))
+            catalog = Catalog(allowed, stale=catalog.stale)
         return Response(openai_models.listing(catalog, variants=self._list_variants), media_type="application/json")
 
     async def model(self, request: Request) -> Response:
-        self._remember(request)
+        caller = self._remember(request)
         name = request.path_params["name"]
         choice = await self._service.models.resolve(name)
+        keys.check_model(caller.key, choice.model.id)
         stale = (await self._service.models.catalog()).stale
         return Response(openai_models.one(choice.model, name, stale=stale), media_type="application/json")
 
-    def _remember(self, request: Request) -> None:
+    def _remember(self, request: Request) -> Caller:
         """Lets the caller in; one that brings a Qwen token also brings the account to ask with."""
-        caller = self._service.door.admit(request.scope["headers"])
+        caller = self._service.caller(request.scope)
+        keys.check_endpoint(caller.key, "models")
         if caller.token is not None:
             self._service.accounts.brought(caller.token)
+        return caller
 
     async def metrics(self, request: Request) -> Response:
         self._not_for_strangers(request)
@@ -163,9 +174,33 @@ class Pages:
         app: FastAPI = request.app
         return JSONResponse(app.openapi())
 
+    def _has_key(self, request: Request) -> bool:
+        try:
+            self._service.caller(request.scope)
+        except Fault:
+            return False
+        return True
+
     def _not_for_strangers(self, request: Request) -> None:
         if self._private:
-            self._service.door.admit(request.scope["headers"])
+            self._service.caller(request.scope)
+
+
+def _told(problem: Fault | None) -> str:
+    return "ok" if problem is None else problem.text
+
+
+def _account(account: Account) -> dict[str, Any]:
+    """What may be shown to anyone: no name, which may be a person's."""
+    fault = account.resting()
+    return {
+        "key": account.key,
+        "state": account.check.state,
+        "expires_at": account.session.expires_at,
+        "renews_itself": account.session.can_refresh,
+        "in_use": account.busy,
+        "resting": None if fault is None else {"code": fault.code, "why": fault.text, "seconds": fault.retry_after},
+    }
 
 
 def refusal(fault: Fault) -> Response:

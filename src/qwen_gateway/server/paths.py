@@ -16,7 +16,7 @@ class Paths:
     app: everything. turns: endpoints that are called straight from here, by path: a framework's layers would be
     a sixth of a short chat's cost (measured 2026-11-21). They write `x-request-id` themselves; for all others it
     is added here. prefix: such as `/qwen`, stripped where it stands. versioned: paths that also go without `/v1`
-    before them.
+    before them. gated: a path below which nothing is answered or stripped here, whatever the prefix is.
     """
 
     def __init__(
@@ -26,10 +26,11 @@ class Paths:
         *,
         prefix: str,
         versioned: frozenset[str],
+        gated: str,
         new_id: Callable[[], str],
     ) -> None:
         self._app, self._turns = app, turns
-        self._prefix, self._versioned, self._new_id = prefix, versioned, new_id
+        self._prefix, self._versioned, self._gated, self._new_id = prefix, versioned, gated, new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,7 +44,7 @@ class Paths:
         method = scope["method"]
         if method == "POST" and (turn := self._turns.get(path)) is not None:
             await turn(scope, receive, send)
-        elif method == "OPTIONS" and not _is_preflight(scope):
+        elif method == "OPTIONS" and not _is_preflight(scope) and not is_below(path, self._gated):
             await _empty(self._with_id(send))
         else:
             await self._app(scope, receive, self._with_id(send))
@@ -51,7 +52,9 @@ class Paths:
     def plain(self, path: str) -> str:
         """The one spelling of `path`."""
         path = "/" + "/".join(part for part in path.split("/") if part)
-        if self._prefix and (path == self._prefix or path.startswith(self._prefix + "/")):
+        # With the prefix `/api`, `/api/admin/keys` has none before it, and `/api/api/admin/keys` has.
+        bare = is_below(path, self._gated) and not is_below(path, self._prefix + self._gated)
+        if self._prefix and is_below(path, self._prefix) and not bare:
             path = path[len(self._prefix) :] or "/"
         if path.startswith("/v1/"):
             return path
@@ -69,10 +72,16 @@ class Paths:
         return sent
 
 
+def is_below(path: str, top: str) -> bool:
+    """Whether `path`, in its one spelling, is `top` or something below it."""
+    return path == top or path.startswith(top + "/")
+
+
 def _is_preflight(scope: Scope) -> bool:
     return any(name == b"access-control-request-method" for name, _ in scope["headers"])
 
 
 async def _empty(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", b"GET, HEAD, POST, OPTIONS")]})
+    allowed = (b"allow", b"GET, HEAD, POST, PATCH, DELETE, OPTIONS")
+    await send({"type": "http.response.start", "status": 204, "headers": [allowed]})
     await send({"type": "http.response.body", "body": b""})

@@ -1,5 +1,7 @@
 """What a refusal says beside its body: whose fault it was, and whether and when to try again."""
 
+import math
+
 from qwen_gateway.turn.faults import Fault
 
 
@@ -10,5 +12,5 @@ def fault_headers(fault: Fault) -> list[tuple[bytes, bytes]]:
         (b"x-should-retry", b"true" if fault.retryable else b"false"),
     ]
     if fault.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(fault.retry_after))))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(fault.retry_after))))
     return headers

@@ -6,14 +6,17 @@ from contextlib import contextmanager
 
 from msgspec import Struct
 
-from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.accounts import Accounts
+from qwen_gateway.relay.allowance import Allowances
 from qwen_gateway.relay.models import Models
+from qwen_gateway.relay.pool import Pool
+from qwen_gateway.relay.ports import Ambient
 from qwen_gateway.relay.run import Turns
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server.callers import Caller, Door
 from qwen_gateway.server.guard import Guard
-from qwen_gateway.turn.faults import Draining, Overloaded
+from qwen_gateway.server.paths import Scope
+from qwen_gateway.turn.faults import Draining, Fault, Overloaded
 
 
 class Pace(Struct, frozen=True):
@@ -26,6 +29,15 @@ class Pace(Struct, frozen=True):
     max_in_flight: int
 
 
+class Storage(Struct, frozen=True):
+    """How the stores are. database, counters: why they do not answer, if they do not. unwritten: rows of usage that
+    wait for the database."""
+
+    database: Callable[[], Fault | None]
+    counters: Callable[[], Fault | None]
+    unwritten: Callable[[], int]
+
+
 class Service:
     def __init__(  # noqa: PLR0913 - the parts are joined here, once
         self,
@@ -33,29 +45,48 @@ class Service:
         door: Door,
         guard: Guard,
         accounts: Accounts,
+        allowances: Allowances,
         models: Models,
         turns: Turns,
         pace: Pace,
-        new_id: Callable[[], str],
+        ambient: Ambient,
         observe: Callable[[TurnRecord], None],
+        storage: Storage,
     ) -> None:
         """observe: takes the record of each request that is over."""
-        self.door, self.guard, self.accounts = door, guard, accounts
+        self.door, self.guard, self.accounts, self.allowances = door, guard, accounts, allowances
         self.models, self.turns, self.pace = models, turns, pace
-        self._new_id, self._observe = new_id, observe
+        self._ambient, self._observe = ambient, observe
+        self.storage = storage
         self.in_flight = 0
         self.draining = False
         self.hang_up: Callable[[object], None] = lambda client: None
         """Cuts the connection of a client's address. The HTTP server gives it."""
 
-    def new_request_id(self) -> str:
-        return "req_" + self._new_id().replace("-", "")
+    @property
+    def warning(self) -> bytes:
+        """What the owner should know of the sessions' ends, as a header takes it."""
+        told = self.accounts.warned
+        return told.encode("ascii", "replace") if told else b""
 
-    def account_of(self, caller: Caller) -> Account:
-        """Raises NoAccount, BadKey."""
-        if caller.token is not None:
-            return self.accounts.brought(caller.token)
-        return self.accounts.need_own()
+    def wake(self) -> None:
+        """What accounts rested for is over, and so is what kept us from asking the site."""
+        self.turns.wake()
+        self.accounts.wake()
+
+    def new_request_id(self) -> str:
+        return "req_" + self._ambient.new_id().replace("-", "")
+
+    def caller(self, scope: Scope) -> Caller:
+        """Raises Forbidden, BadKey, LimitReached, StorageUnavailable."""
+        headers = scope["headers"]
+        self.guard.check(headers)
+        client = scope["client"]
+        return self.door.admit(headers, scope["path"], scope["query_string"], client[0] if client else None)
+
+    def accounts_of(self, caller: Caller) -> Pool:
+        """Raises BadKey."""
+        return self.accounts.pool if caller.token is None else self.accounts.brought(caller.token)
 
     def admit(self) -> None:
         """Raises Draining and Overloaded."""
@@ -70,7 +101,7 @@ class Service:
     def watch(self, record: TurnRecord) -> Iterator[None]:
         """Counts the request while it runs, and hands on its record afterwards, whatever became of it."""
         self.in_flight += 1
-        record.begun = time.monotonic()
+        record.begun, record.at = time.monotonic(), self._ambient.now()
         try:
             yield
         finally:
