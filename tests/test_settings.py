@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from qwen_gateway.settings import Settings, SettingsError
 from qwen_gateway.settings_docs import env_example, settings_page
 from qwen_gateway.settings_sources import LEGACY, MASK, Loaded, describe, load
+from qwen_gateway.store.database import Database
 
 ROOT = Path(__file__).parents[1]
 SECRET = "canary-5f1c"
@@ -259,7 +260,8 @@ def test_an_older_name_with_a_value_of_neither_kind_is_refused(cwd: Path) -> Non
 def test_forms_that_a_value_may_have(cwd: Path, name: str, text: str, value: object) -> None:
     environ = {f"QWEN_GATEWAY_{name.upper()}": text}
     assert getattr(load({}, environ, cwd).settings, name) == value
-    assert getattr(load({"set": [f"{name}={text}"]}, {}, cwd).settings, name) == value
+    if name != "api_keys":
+        assert getattr(load({"set": [f"{name}={text}"]}, {}, cwd).settings, name) == value
 
 
 def test_toml_has_forms_of_its_own(cwd: Path) -> None:
@@ -353,19 +355,83 @@ def test_no_text_makes_loading_fail_in_another_way(texts: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_on_this_machine_no_key_is_needed(host: str) -> None:
-    Settings(host=host).check_exposure()
+    Settings(host=host).check_exposure(stored_keys=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "box.lan"])  # noqa: S104
 def test_elsewhere_a_long_key_is_needed(host: str) -> None:
-    Settings(host=host, api_keys=(SecretStr("12345678"),)).check_exposure()
-    Settings(host=host, pass_through=True).check_exposure()
-    with pytest.raises(SettingsError, match=f"refusing to start on {host} without a key.*QWEN_GATEWAY_API_KEYS"):
-        Settings(host=host).check_exposure()
+    Settings(host=host, api_keys=(SecretStr("12345678"),)).check_exposure(stored_keys=False)
+    Settings(host=host, pass_through=True).check_exposure(stored_keys=False)
+    Settings(host=host).check_exposure(stored_keys=True)
+    with pytest.raises(SettingsError, match=f"refusing to start on {host} without a key.*qwen-gateway keys create"):
+        Settings(host=host).check_exposure(stored_keys=False)
     for pass_through in (False, True):
         short = Settings(host=host, api_keys=(SecretStr("1234567"),), pass_through=pass_through)
         with pytest.raises(SettingsError, match="fewer than 8 characters"):
-            short.check_exposure()
+            short.check_exposure(stored_keys=False)
+
+
+# ---- addresses of the stores
+
+GOOD_URLS = {
+    "database_url": {
+        "postgresql://user:password@host/name": "user:password@host/name",
+        "postgres://user:pass@host:5432/name?sslmode=verify-full": "user:pass@host:5432/name?sslmode=verify-full",
+        "postgresql+asyncpg://host?ssl=require": "host?ssl=require",
+        "postgresql://user@server:p/a:s?s#w@[::1]:5432/name": "user@server:p/a:s?s#w@[::1]:5432/name",
+        "postgresql:///name?host=/var/run/postgresql": "/name?host=/var/run/postgresql",
+    },
+    "redis_url": {
+        **{url: url for url in ("redis://h", "rediss://h:6379/0", "redis://:p%2Fw@[::1]:1/15", "redis://u:p@h/")},
+    },
+}
+BAD_URLS = {
+    "database_url": {
+        "mysql://host/name": "should be like postgresql://user:password@host/name",
+        "postgresql://": "should be like postgresql://",
+        "postgresql://host /name": "should be like postgresql://",
+        "postgresql://u:canary-5f1c@h:abc/db": "the port (after the host's colon) should be a number from 1 to 65535",
+        "postgresql://u:canary-5f1c@h:0/db": "the port",
+        "postgresql://u:canary-5f1c@h:65536/db": "the port",
+        "postgresql://u:canary-5f1c@h:/db": "the port",
+        "postgresql://u:canary@-5f1c@h/db": "Signs of a password such as @ / ? # are written as %40",
+        "postgresql://u:p@h/db?foo=canary-5f1c": "after the question mark, only sslmode is understood",
+        "postgresql://u:p@h/db?application_name=x": "after the question mark, only sslmode is understood",
+        "postgresql://u:p@h/db?sslmode=bogus": "sslmode should be one of: allow, disable, prefer, require, verify-ca",
+        "postgresql://u:p@h/db?sslmode=": "sslmode should be one of",
+        "postgresql://u:p@h/db?sslmode=verify-full&sslrootcert=/x": "in the variable PGSSLROOTCERT instead",
+    },
+    "redis_url": {
+        "http://h": "should be like redis://host:6379/0",
+        "redis://": "should be like redis://host:6379/0",
+        "redis://:canary-5f1c@h:abc/0": "the port",
+        "redis://:canary-5f1c/x@h/0": "should be like redis://:password@host:6379/0",
+        "redis://h/zero": "should be the number of a database",
+        "redis://h/0?foo=canary-5f1c": "should be without a question mark",
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, urls in GOOD_URLS.items() for text in urls])
+def test_addresses_of_stores(cwd: Path, name: str, text: str) -> None:
+    made = getattr(load({}, {f"QWEN_GATEWAY_{name.upper()}": text}, cwd).settings, name).get_secret_value()
+    assert made.removeprefix("postgresql+asyncpg://") == GOOD_URLS[name][text]
+
+
+@pytest.mark.parametrize("text", GOOD_URLS["database_url"])
+def test_the_database_takes_what_the_settings_take(cwd: Path, text: str) -> None:
+    url = load({}, {"QWEN_GATEWAY_DATABASE_URL": text}, cwd).settings.database_url
+    assert url is not None
+    assert Database(url.get_secret_value(), seconds=1).url.get_backend_name() == "postgresql"
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, urls in BAD_URLS.items() for text in urls])
+def test_addresses_of_stores_that_are_none(cwd: Path, name: str, text: str) -> None:
+    (problem,) = problems(cwd, environ={f"QWEN_GATEWAY_{name.upper()}": text})
+    assert problem.startswith(f"{name} (environment QWEN_GATEWAY_{name.upper()}): ")
+    assert BAD_URLS[name][text] in problem
+    assert "canary" not in problem
+    assert "5f1c" not in problem
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from qwen_gateway.settings_values import (
     Aliases,
+    DatabaseUrl,
     DeleteChats,
     FilePath,
     Headers,
@@ -24,6 +25,7 @@ from qwen_gateway.settings_values import (
     Optional,
     Origins,
     Prefix,
+    RedisUrl,
     Seconds,
     Url,
     Word,
@@ -64,8 +66,8 @@ class Settings(BaseModel):
     )
     api_keys: Keys = Field(
         default=(),
-        description="Keys that clients may use, separated by commas. Without any, whoever can reach the port may use "
-        "your account.",
+        description="Keys that clients may use, separated by commas, beside those of `qwen-gateway keys create`. "
+        "Without any of either, whoever can reach the port may use your account.",
     )
     pass_through: bool = Field(
         default=False,
@@ -101,6 +103,32 @@ class Settings(BaseModel):
     data_dir: FilePath = Field(
         default_factory=_user_data, description="Directory for what must outlive a restart, such as chats to delete."
     )
+    database_url: Annotated[DatabaseUrl | None, Optional] = Field(
+        default=None,
+        description="Database of accounts, keys and usage: postgresql://user:password@host/name. Without one, an "
+        "SQLite file in `data_dir`.",
+    )
+    redis_url: Annotated[RedisUrl | None, Optional] = Field(
+        default=None,
+        description="Redis that counts requests for several gateways together: redis://host:6379/0. Without one, each "
+        "counts for itself.",
+    )
+    store_timeout: Seconds = Field(
+        default=2, description="Seconds that the database or Redis may take, before a request is told that it is down."
+    )
+    secret_key: Annotated[SecretStr | None, Optional] = Field(
+        default=None,
+        description="Key that encrypts sessions in the database: 32 random bytes in URL-safe base64; several with "
+        "commas, the current one first. Without one, the gateway makes its own.",
+    )
+    secret_key_store: Annotated[Literal["file", "keyring"], Word] = Field(
+        default="file",
+        description="Where the gateway keeps a key of its own: file (`secret.key` in `data_dir`), or keyring (that of "
+        "the operating system).",
+    )
+    usage_days: Annotated[int, Number] = Field(
+        default=90, ge=1, le=3650, description="Days for which the usage of each request is kept."
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Word] = Field(
         default="info", description="What is logged: debug, info, warning or error."
     )
@@ -122,6 +150,35 @@ class Settings(BaseModel):
     user_agent: Annotated[str | None, Optional] = Field(
         default=None,
         description="User-Agent of the browser that the cookies are from. Without one, the gateway names itself.",
+    )
+
+    account_concurrency: Annotated[int, Number] = Field(
+        default=4,
+        ge=1,
+        le=100_000,
+        description="Answers at the same time on one account. More wait in line. People do not open dozens of chats.",
+    )
+    account_pace: Annotated[float, Number] = Field(
+        default=30,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Answers per minute on one account, in the long run. More wait in line.",
+    )
+    account_burst: Annotated[int, Number] = Field(
+        default=20, ge=1, le=1_000_000, description="Answers that may begin at once, after a quiet while."
+    )
+    queue_size: Annotated[int, Number] = Field(
+        default=64, ge=0, le=100_000, description="Requests that may wait for an account. More are told to come back."
+    )
+    queue_timeout: Seconds = Field(default=60, description="Seconds that a request may wait for an account.")
+    warn_days: Annotated[float, Number] = Field(
+        default=3,
+        ge=0,
+        le=365,
+        allow_inf_nan=False,
+        description="Days before the end of a session at which the gateway begins to warn: in the log, at /health, and "
+        "in the header x-gateway-warning.",
     )
 
     # -- the site
@@ -193,7 +250,7 @@ class Settings(BaseModel):
     longest_rest: Seconds = Field(
         default=86_400,
         description="Most seconds that an account or a model of it is left alone, whatever the site said. It is asked "
-        "again after that, or after a restart.",
+        "again after that.",
     )
     challenge_rest: Seconds = Field(
         default=120,
@@ -205,11 +262,11 @@ class Settings(BaseModel):
         """Where sessions are renewed."""
         return self.auth_url or (AUTH_URL if self.site_url == SITE_URL else self.site_url)
 
-    def check_exposure(self) -> None:
-        """Refuses to offer the account to a whole network. Raises SettingsError."""
+    def check_exposure(self, *, stored_keys: bool) -> None:
+        """Refuses to offer the account to a whole network. stored_keys: the database has keys. Raises SettingsError."""
         if is_loopback(self.host):
             return
-        if not self.api_keys and not self.pass_through:
+        if not self.api_keys and not self.pass_through and not stored_keys:
             raise SettingsError([_NO_KEY.format(host=self.host)])
         if any(len(key.get_secret_value()) < SHORTEST_KEY for key in self.api_keys):
             raise SettingsError([_SHORT_KEY.format(host=self.host, shortest=SHORTEST_KEY)])
@@ -217,7 +274,7 @@ class Settings(BaseModel):
 
 _NO_KEY = (
     "refusing to start on {host} without a key: everyone who can reach this machine could use your Qwen account. "
-    "Set QWEN_GATEWAY_API_KEYS to a long random text, or listen on 127.0.0.1."
+    "Make a key with `qwen-gateway keys create`, or listen on 127.0.0.1."
 )
 _SHORT_KEY = (
     "refusing to start on {host} with a key of fewer than {shortest} characters: it could be guessed. "

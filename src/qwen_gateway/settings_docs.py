@@ -11,8 +11,10 @@ from qwen_gateway.settings_sources import CONFIG_FILE, LEGACY, PREFIX, shown
 # The first setting of each group, and what the group is about.
 _GROUPS = {
     "host": "Where the gateway listens, and for whom",
-    "data_dir": "What it writes",
-    "cookies": "Your Qwen account",
+    "data_dir": "What it keeps, and where",
+    "log_level": "The log",
+    "cookies": "An account given by the settings (`qwen-gateway login` is another way)",
+    "account_concurrency": "How accounts are used",
     "site_url": "The site",
     "default_thinking": "Models",
     "delete_chats": "Chats at the site",
@@ -25,7 +27,8 @@ _INTRO = f"""\
 
 A setting can be given in four ways. The first that has it wins:
 
-1. a flag: `qwen-gateway serve --port 9000`; every setting also works as `--set name=value`;
+1. a flag: `qwen-gateway serve --port 9000`; every setting but those that hold secrets also works as
+   `--set name=value`;
 2. an environment variable: `{PREFIX}PORT=9000`;
 3. the same line in a file `.env` in the working directory;
 4. a line in a TOML file: `port = 9000`. The file is `{CONFIG_FILE}` in the working directory, or the one that

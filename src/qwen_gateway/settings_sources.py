@@ -27,8 +27,23 @@ MASK = "•••• (set)"
 _SERVICE_LINK = re.compile(r"QWEN_GATEWAY_(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP))(_\w+)?")
 _NAME = re.compile(r"[a-z_]{1,40}")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+# The command line is no place for them: other users of the machine can read it, and shells keep it.
+_NOT_AS_FLAGS = frozenset({"cookies", "token", "api_keys", "database_url", "redis_url", "secret_key"})
 # Values that may hold a secret, in whole or in part: no message repeats them.
-_UNQUOTED = frozenset({"cookies", "token", "api_keys", "site_headers", "site_url", "auth_url", "aliases"})
+_UNQUOTED = frozenset(
+    {
+        "cookies",
+        "token",
+        "api_keys",
+        "database_url",
+        "redis_url",
+        "secret_key",
+        "site_headers",
+        "site_url",
+        "auth_url",
+        "aliases",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,12 @@ def _flags(flags: Mapping[str, object], problems: list[str]) -> _Layer:
     for text in texts if isinstance(texts, list | tuple) else ():
         key, sign, written = str(text).partition("=")
         name = key.strip().replace("-", "_")
-        if sign and name in Settings.model_fields:
+        if name in _NOT_AS_FLAGS:
+            problems.append(
+                f"--set {name}: other users of this machine can read the command line, and the shell keeps it. Write "
+                f"it in the variable {PREFIX}{name.upper()}, or in {CONFIG_FILE}."
+            )
+        elif sign and name in Settings.model_fields:
             layer[name] = _Given(written, f"flag --set {name}")
         elif sign and _NAME.fullmatch(name):
             problems.append(f"--set {name}: there is no such setting.{_hint(name, Settings.model_fields)}")

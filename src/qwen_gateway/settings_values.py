@@ -9,7 +9,7 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
@@ -99,6 +99,8 @@ def _prefix(value: str) -> str:
     segments = [segment for segment in value.strip().split("/") if segment]
     if not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments):
         raise ValueError("should be a path such as /qwen, of letters, digits and . _ ~ -")
+    if segments[:2] == ["api", "admin"]:
+        raise ValueError("should not be /api/admin: the management API is there")
     return "".join("/" + segment for segment in segments)
 
 
@@ -114,6 +116,57 @@ def _url(value: str) -> str:
     if not good or any(char.isspace() for char in bare):
         raise ValueError("should be an address such as https://chat.qwen.ai, without user name and query")
     return bare
+
+
+# In the order in which SQLAlchemy 2.0 cuts an address, so that what passes here means the same there.
+_STORE_URL = re.compile(
+    r"(?P<scheme>[a-z+]+)://(?:[^:/]*(?::(?P<password>[^@]*))?@)?(?P<host>\[[^/?]+\]|[^/:?]+)?(?::(?P<port>[^/?]*))?"
+    r"(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?"
+)
+_TLS = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_SPECIAL = "Signs of a password such as @ / ? # are written as %40 %2F %3F %23"
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    """A PostgreSQL address, whichever driver it names: ours is the one that is put in."""
+    bare = value.get_secret_value().strip()
+    schemes = ("postgres", "postgresql", "postgresql+asyncpg")
+    query = _store_url(bare, schemes, "postgresql://user:password@host/name")["query"] or ""
+    for name, mode in parse_qsl(query, keep_blank_values=True):
+        if name in ("sslrootcert", "sslcert", "sslkey"):
+            raise ValueError("name the file of a certificate in the variable PG" + name.upper() + " instead")
+        if name == "host" and mode.startswith("/"):
+            continue  # the folder of a socket
+        if name not in ("sslmode", "ssl"):
+            raise ValueError("after the question mark, only sslmode is understood")
+        if mode not in _TLS:
+            raise ValueError(f"sslmode should be one of: {', '.join(sorted(_TLS))}")
+    return SecretStr(f"postgresql+asyncpg://{bare.partition('://')[2]}")
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    bare = value.get_secret_value().strip()
+    parts = _store_url(bare, ("redis", "rediss"), "redis://host:6379/0")
+    if any(sign in (parts["password"] or "") for sign in "/?#"):
+        raise ValueError(f"should be like redis://:password@host:6379/0. {_SPECIAL}")
+    if parts["query"]:
+        raise ValueError("should be without a question mark: further options are not understood")
+    if not re.fullmatch(r"\d{0,5}/?", parts["name"] or "", re.ASCII):
+        raise ValueError("after the last slash should be the number of a database, such as 0")
+    return SecretStr(bare)
+
+
+def _store_url(text: str, schemes: tuple[str, ...], form: str) -> re.Match[str]:
+    """The address, cut in parts. No message quotes it: it holds a password."""
+    parts = _STORE_URL.fullmatch(text)
+    if parts is None or parts["scheme"] not in schemes or any(char.isspace() for char in text):
+        raise ValueError(f"should be like {form}. {_SPECIAL}")
+    if not (parts["host"] or parts["name"]) or "@" in (parts["host"] or ""):
+        raise ValueError(f"should be like {form}. {_SPECIAL}")
+    port = parts["port"]
+    if port is not None and not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65_536):
+        raise ValueError("the port (after the host's colon) should be a number from 1 to 65535")
+    return parts
 
 
 def _headers(value: object) -> object:
@@ -164,6 +217,8 @@ Origins = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_or
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_host_names)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Url = Annotated[str, AfterValidator(_url)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Headers = Annotated[dict[str, str], BeforeValidator(_headers), AfterValidator(_safe_headers)]
 Aliases = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_aliases)]
 DeleteChats = Annotated[Literal["now", "keep"] | float, BeforeValidator(_delete_chats)]
