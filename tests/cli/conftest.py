@@ -6,12 +6,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
+from tests.cli.fake_management import NOW, FakeManagement, installed
+from typer.testing import CliRunner, Result
+
+import qwen_gateway
+from qwen_gateway import cli
 
 PATIENCE = 15.0
 """Seconds that a process may take for anything; far more than it needs."""
@@ -91,3 +98,40 @@ def taken_port() -> Iterator[int]:
     """A port that another program listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
+
+
+@pytest.fixture
+def management(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeManagement]:
+    """What commands open, in an empty directory, on a terminal of 80 columns, in January 2027 by UTC."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    for module in (cli.accounts, cli.keys, cli.login, cli.usage):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW))
+    monkeypatch.setitem(sys.modules, "qwen_gateway.app", sys)  # `installed` puts its own there; the end undoes it
+    monkeypatch.setattr(qwen_gateway, "app", None, raising=False)
+    fake = FakeManagement()
+    installed(fake)
+    yield fake
+    monkeypatch.undo()
+    time.tzset()
+
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(management: FakeManagement) -> Invoke:
+    """Runs a command in this process: `invoke("keys", "list", input=…)`."""
+
+    def run(*arguments: str, input: str | bytes | None = None) -> Result:  # noqa: A002
+        return CliRunner().invoke(cli.app, list(arguments), input=input, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard input counts as a terminal, where a person can be asked."""
+    monkeypatch.setattr(cli.asking, "has_terminal", lambda: True)

@@ -10,7 +10,18 @@ from typer.testing import CliRunner
 from qwen_gateway import __version__
 from qwen_gateway.cli import app, main
 
-COMMANDS = ("serve", "demo", "settings", "models", "simulator")
+COMMANDS = (
+    "serve",
+    "demo",
+    "login",
+    "accounts",
+    "keys",
+    "usage",
+    "settings",
+    "models",
+    "secrets",
+    "simulator",
+)
 
 
 def test_the_installed_command_is_this_one() -> None:
@@ -39,7 +50,7 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    heavy = {"pydantic", "aiohttp", "uvicorn", "fastapi", "rich.table"}
+    heavy = {"pydantic", "aiohttp", "uvicorn", "fastapi", "rich.table", "sqlalchemy", "cryptography", "alembic"}
     code = f"import sys; import qwen_gateway.cli; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"

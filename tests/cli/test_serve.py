@@ -92,21 +92,28 @@ def test_on_a_terminal_it_says_where_it_listens_and_how_to_connect_an_account(co
     said = greeting(commands, environ={})
     assert re.search(r"listens at http://127\.0\.0\.1:\d+/v1", said)
     assert "No Qwen account is connected yet." in said
-    assert "QWEN_GATEWAY_COOKIES" in said
+    assert "In another terminal: qwen-gateway login" in said
     assert "qwen-gateway demo" in said
 
 
 def test_on_a_terminal_it_says_until_when_the_session_lasts(commands: Commands) -> None:
     cookies = Simulator().cookies(expires_in=40 * 24 * 3600)
     said = greeting(commands, "--site-url", "http://127.0.0.1:9", environ={"QWEN_GATEWAY_COOKIES": cookies})
-    assert re.search(r"account is connected; its session lasts until \d\d \w+ \d{4}, \d\d:\d\d\.", said)
+    assert re.search(r"account account-1 is connected; its session lasts until \d{1,2} \w+ \d{4}, \d\d:\d\d\.", said)
     assert "token" not in said
+
+
+def test_beyond_this_machine_it_wants_a_key(commands: Commands) -> None:
+    # In a process of its own: only with the database open is it known that there is none.
+    done = commands.run("serve", "--host", "0.0.0.0", "--port", "0", "--set", "data_dir=state")  # noqa: S104
+    assert done.returncode == 2
+    assert "refusing to start on 0.0.0.0 without a key" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("flags", "environ", "said"),
     [
-        (("--host", "0.0.0.0"), {}, "refusing to start on 0.0.0.0 without a key"),  # noqa: S104
         ((), {"QWEN_API_KEY": SECRET}, "token (environment QWEN_API_KEY): The Qwen token does not look like one"),
         (
             (),
@@ -131,7 +138,7 @@ def test_settings_that_keep_it_from_starting(
     ("flags", "said"),
     [
         (
-            ("--host", "203.0.113.9", "--set", "api_keys=sk-long-enough"),
+            ("--host", "203.0.113.9"),
             "203.0.113.9 is not an address of this machine",
         ),
         (("--port", "0", "--data-dir", "file"), "The data directory "),
@@ -139,7 +146,7 @@ def test_settings_that_keep_it_from_starting(
 )
 def test_surroundings_that_keep_it_from_starting(commands: Commands, flags: tuple[str, ...], said: str) -> None:
     (commands.directory / "file").touch()
-    done = commands.run("serve", *flags)
+    done = commands.run("serve", *flags, environ={"QWEN_GATEWAY_API_KEYS": "sk-long-enough"})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"qwen-gateway: {said}")
     assert "Traceback" not in done.stderr

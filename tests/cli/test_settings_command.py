@@ -29,14 +29,26 @@ def test_json_has_every_setting_with_its_origin(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_table_masks_secrets_and_takes_brackets_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "other.toml").write_text(f'api_keys = ["{SECRET}"]\nuser_agent = "[red]x"')
-    result = CliRunner().invoke(app, ["settings", "--config", "other.toml", "--set", f"cookies=a={SECRET}"])
+    (tmp_path / "other.toml").write_text(
+        f'api_keys = ["{SECRET}"]\nuser_agent = "[red]x"\ncookies = "a={SECRET}"\ndatabase_url = "postgresql://a:{SECRET}@b"'
+    )
+    result = CliRunner().invoke(app, ["settings", "--config", "other.toml"])
     assert result.exit_code == 0
     assert SECRET not in result.output
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
     assert "•••• (set)" in rows["api_keys"]
     assert "other.toml api_keys" in rows["api_keys"]
     assert "[red]x" in rows["user_agent"]
+
+
+@pytest.mark.parametrize("name", ["cookies", "token", "api_keys", "database_url", "redis_url", "secret_key"])
+def test_a_secret_as_a_flag_is_refused_and_not_repeated(name: str) -> None:
+    for written in (name, name.replace("_", "-")):
+        result = CliRunner().invoke(app, ["settings", "--set", f"{written}={SECRET}"])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"QWEN_GATEWAY_{name.upper()}, or in qwen-gateway.toml" in result.stderr
+        assert "other users of this machine can read the command line" in result.stderr
+        assert SECRET not in result.stderr
 
 
 @pytest.mark.parametrize(

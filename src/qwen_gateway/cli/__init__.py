@@ -3,12 +3,14 @@
 Commands import what they need when they run, so that `--help` answers at once.
 """
 
+import io
+import sys
 from typing import Annotated
 
 import typer
 
 from qwen_gateway import __version__
-from qwen_gateway.cli import demo, models, serve, settings, simulator
+from qwen_gateway.cli import accounts, demo, keys, login, models, secrets, serve, settings, simulator, usage
 
 app = typer.Typer(
     help="Use your own Qwen web chat account from programs that speak the OpenAI API.",
@@ -21,13 +23,21 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
+app.command("login", epilog=login.EPILOG)(login.login)
+app.add_typer(accounts.accounts, name="accounts")
+app.add_typer(keys.keys, name="keys")
+app.command("usage")(usage.usage)
 app.command("settings")(settings.settings)
 app.command("models")(models.models)
+app.add_typer(secrets.secrets, name="secrets")
 app.command("simulator")(simulator.simulator)
 
 
 def main() -> None:
     """Runs the command that the arguments name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to fail
     app(prog_name="qwen-gateway")
 
 

@@ -14,8 +14,30 @@ if TYPE_CHECKING:
 
 MODEL = "qwen3.7-plus"
 # What belongs to a person's own account, site or keys has no place in a demo. The rest can be tuned as always.
-_OWN = ("COOKIES", "TOKEN", "USER_AGENT", "SITE_URL", "AUTH_URL", "API_KEYS", "PASS_THROUGH", "DATA_DIR", "CONFIG")
+_OWN = (
+    "COOKIES",
+    "TOKEN",
+    "USER_AGENT",
+    "SITE_URL",
+    "AUTH_URL",
+    "API_KEYS",
+    "PASS_THROUGH",
+    "DATA_DIR",
+    "CONFIG",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "SECRET_KEY_STORE",
+)
 
+# Nobody's account is spared here.
+_HASTE = {
+    "QWEN_GATEWAY_LONGEST_REST": "2",
+    "QWEN_GATEWAY_ACCOUNT_CONCURRENCY": "1000",
+    "QWEN_GATEWAY_ACCOUNT_PACE": "1000000",
+    "QWEN_GATEWAY_ACCOUNT_BURST": "1000000",
+    "QWEN_GATEWAY_QUEUE_SIZE": "1000",
+}
 _WELCOME = """\
 Qwen Gateway runs as a demo. Its answers come from the bundled simulator, not from a Qwen model.
 
@@ -60,7 +82,7 @@ def demo(
 async def _demo(port: int | None, simulator_port: int, key: str, as_json: bool, stop: Stop) -> None:
     import tempfile
 
-    from qwen_gateway import app
+    from qwen_gateway.app import serving
     from qwen_gateway.simulator import Simulator
     from qwen_gateway.simulator.server import HUMAN_PACE_MS
 
@@ -68,7 +90,7 @@ async def _demo(port: int | None, simulator_port: int, key: str, as_json: bool, 
         async with Simulator(port=simulator_port, delay_ms=HUMAN_PACE_MS) as sim:
             settings = _settings(sim, port, key, directory)
 
-            def ready(running: app.Running) -> None:
+            def ready(running: serving.Running) -> None:
                 stop.hand_over()
                 # When the simulated site begins anew, it has also forgotten why it refused us.
                 sim.site.on_reset = running.wake
@@ -76,7 +98,7 @@ async def _demo(port: int | None, simulator_port: int, key: str, as_json: bool, 
                 print(say(running.base_url, key, sim.url), flush=True)
 
             with listening(settings.host, settings.port):
-                await app.serve(settings, ready=ready)
+                await serving.serve(settings, ready=ready)
 
 
 def _settings(sim: "Simulator", port: int | None, key: str, directory: str) -> "Settings":
@@ -87,7 +109,7 @@ def _settings(sim: "Simulator", port: int | None, key: str, directory: str) -> "
     from qwen_gateway.settings_sources import LEGACY, PREFIX, load
 
     left_out = {PREFIX + name for name in _OWN} | set(LEGACY)
-    environ = {"QWEN_GATEWAY_LONGEST_REST": "2"} | {k: v for k, v in os.environ.items() if k not in left_out}
+    environ = _HASTE | {k: v for k, v in os.environ.items() if k not in left_out}
     if log_file := environ.get("QWEN_GATEWAY_LOG_FILE"):
         environ["QWEN_GATEWAY_LOG_FILE"] = str(Path.cwd() / log_file)  # and not in the directory that goes away
     flags = {
@@ -100,7 +122,6 @@ def _settings(sim: "Simulator", port: int | None, key: str, directory: str) -> "
     loaded = load(flags, environ, Path(directory))
     if loaded.origins["port"] == "default" and _is_taken(loaded.settings.host, loaded.settings.port):
         loaded = load(flags | {"port": 0}, environ, Path(directory))
-    loaded.settings.check_exposure()
     return loaded.settings
 
 

@@ -7,9 +7,10 @@ import typer
 
 from qwen_gateway.cli import options
 from qwen_gateway.cli.plainly import plain_errors
+from qwen_gateway.cli.visible import visible
 
 if TYPE_CHECKING:
-    from qwen_gateway.turn.catalog import Catalog
+    from qwen_gateway.turn.catalog import Catalog, Model
     from qwen_gateway.turn.faults import Fault
 
 _STALE = "This is the list that comes with the gateway, and it may be out of date: the site did not give its own."
@@ -19,21 +20,17 @@ def models(as_json: options.Json = False, config: options.Config = None, set_: o
     """List the models that the site offers your account."""
     with plain_errors():
         import asyncio
-        import tempfile
-        from pathlib import Path
 
         from qwen_gateway import app
 
         settings = options.load({"config": config, "set": set_}).settings
-        # A directory of its own: a gateway that runs has its lock on the usual one.
-        with tempfile.TemporaryDirectory(prefix="qwen-gateway-models-") as directory:
-            catalog, problem = asyncio.run(app.list_models(settings.model_copy(update={"data_dir": Path(directory)})))
+        catalog, problem = asyncio.run(app.list_models(settings))
     if as_json:
         _print_json(catalog, problem)
     else:
         _print_table(catalog)
     if problem is not None:
-        print(f"{_STALE}\n{problem.text}", file=sys.stderr)
+        print(f"{_STALE}\n{visible(problem.text, lines=True)}", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -48,17 +45,13 @@ def _print_json(catalog: "Catalog", problem: "Fault | None") -> None:
 
 
 def _print_table(catalog: "Catalog") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from qwen_gateway.cli.tables import print_table
 
-    table = Table("id", "context window", "thinking", "capabilities", "variants", box=box.SIMPLE_HEAD)
-    table.columns[0].no_wrap = True
-    table.columns[-1].min_width = len("-thinking-search")
-    for model in catalog.models:
-        window = f"{model.context_window:,}" if model.context_window else "unknown"
-        suffixes = " ".join(name.removeprefix(model.id) for name in model.variants)
-        cells = (model.id, window, model.thinking, ", ".join(model.capabilities), suffixes)
-        table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
+    columns = ("id", "context window", "thinking", "capabilities", "variants")
+    print_table(columns, map(_row, catalog.models), least={"variants": len("-thinking-search")})
+
+
+def _row(model: "Model") -> tuple[str, ...]:
+    window = f"{model.context_window:,}" if model.context_window else "unknown"
+    suffixes = " ".join(name.removeprefix(model.id) for name in model.variants)
+    return model.id, window, model.thinking, ", ".join(model.capabilities), suffixes

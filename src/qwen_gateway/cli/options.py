@@ -12,7 +12,8 @@ Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="TOML file of settings, instead of qwen-gateway.toml.")
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting. Can be given repeatedly.")
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any other setting but secrets. Can be given repeatedly."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

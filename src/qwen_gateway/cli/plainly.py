@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import typer
 
+from qwen_gateway.cli.visible import visible
+
 EXIT = 2
 
 
@@ -29,7 +31,7 @@ def plain_errors() -> Iterator[None]:
 
 def fail(text: str) -> typer.Exit:
     """Says what is wrong. The caller raises what this returns."""
-    print(f"qwen-gateway: {text}", file=sys.stderr)
+    print(f"qwen-gateway: {visible(text, lines=True)}", file=sys.stderr)
     return typer.Exit(EXIT)
 
 

@@ -1,6 +1,7 @@
 """`serve`: the gateway, until it is stopped."""
 
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,15 +9,18 @@ import typer
 from qwen_gateway.cli import options
 from qwen_gateway.cli.plainly import listening, plain_errors
 from qwen_gateway.cli.running import Stop, run
+from qwen_gateway.cli.spans import moment
+from qwen_gateway.cli.visible import visible
 
 if TYPE_CHECKING:
     from qwen_gateway.accounts.credential import Credential
+    from qwen_gateway.app.serving import Running
     from qwen_gateway.settings_sources import Loaded
 
 _CALLERS_OWN = "It has no account of its own: each client brings a Qwen token as its key."
 _NO_ACCOUNT = """\
-No Qwen account is connected yet. Log in at chat.qwen.ai in your browser, copy the Cookie header, and start again with
-QWEN_GATEWAY_COOKIES set to it. To look around without an account: qwen-gateway demo"""
+No Qwen account is connected yet. In another terminal: qwen-gateway login
+To look around without an account: qwen-gateway demo"""
 
 
 def _option(flag: str, text: str) -> object:
@@ -47,42 +51,41 @@ def serve(  # noqa: PLR0913, PLR0917  (each parameter is a flag)
     with plain_errors():
         loaded = options.load(flags)
         settings = loaded.settings
-        settings.check_exposure()
-        account = _account_line(loaded)
+        _credential(loaded)
 
-        from qwen_gateway import app  # takes longest, and is not needed to say what is wrong with a setting
+        from qwen_gateway.app import serving  # takes longest, and is not needed to say what is wrong with a setting
 
         stop = Stop()
 
-        def ready(running: app.Running) -> None:
+        def ready(running: serving.Running) -> None:
             stop.hand_over()
             if sys.stderr.isatty():
+                told = _accounts(running, pass_through=settings.pass_through)
                 print(
-                    f"Qwen Gateway listens at {running.base_url}\n{account}\nStop with Ctrl-C.\n",
+                    f"Qwen Gateway listens at {running.base_url}\n{told}\nStop with Ctrl-C.\n",
                     file=sys.stderr,
                     flush=True,
                 )
 
         with listening(settings.host, settings.port):
-            run(app.serve(settings, ready=ready), stop)
+            run(serving.serve(settings, ready=ready), stop)
 
 
-def _account_line(loaded: "Loaded") -> str:
-    """Which account is connected and until when. Raises SettingsError when it cannot be read."""
-    from datetime import UTC, datetime
+def _accounts(running: "Running", *, pass_through: bool) -> str:
+    """Which accounts are connected, and until when."""
+    lines = [_account(one.name, one.ends) for one in running.accounts]
+    if not lines:
+        return _CALLERS_OWN if pass_through else _NO_ACCOUNT
+    return "\n".join(lines)
 
-    from qwen_gateway.accounts.session import Session
 
-    found = _credential(loaded)
-    if found is None:
-        return _CALLERS_OWN if loaded.settings.pass_through else _NO_ACCOUNT
-    end = Session(found).expires_at
+def _account(name: str, end: float | None) -> str:
+    who = f"Your Qwen account {visible(name)}"
     if end is None:
-        return "Your Qwen account is connected. Its session does not say when it ends."
-    day = datetime.fromtimestamp(end, UTC).astimezone()
-    if day < datetime.now(UTC):
-        return f"Your Qwen session ended on {day:%d %B %Y}. Log in at chat.qwen.ai and copy the Cookie header again."
-    return f"Your Qwen account is connected; its session lasts until {day:%d %B %Y, %H:%M}."
+        return f"{who} is connected. Its session does not say when it ends."
+    if end < time.time():
+        return f"{who}: its session ended on {moment(end)}. Run: qwen-gateway login"
+    return f"{who} is connected; its session lasts until {moment(end)}."
 
 
 def _credential(loaded: "Loaded") -> "Credential | None":
