@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.contenders import KEY, Running
+from bench.contenders import Running
 from bench.processes import Cpus, Server, cpu_seconds, memory_kib, pinned
 from bench.scenarios import Scenario, openai_request, site_request
 
@@ -54,7 +54,7 @@ class Bench:
         """What of the scenario's request the gateway admits to pass over."""
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
         try:
-            headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+            headers = {"Authorization": f"Bearer {running.line.key}", "Content-Type": "application/json"}
             connection.request("POST", running.line.path, openai_request(scenario), headers)
             response = connection.getresponse()
             response.read()
@@ -79,7 +79,7 @@ class Bench:
             "port": running.port,
             "path": running.line.path,
             "body": body,
-            "header": f"Authorization: Bearer {KEY}",
+            "header": f"Authorization: Bearer {running.line.key}",
             "clients": scenario.clients,
             "marks": scenario.marks,
             "timeout": 30,
