@@ -21,7 +21,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /
 COPY --from=build /venv /venv
 
 # In a container, loopback could not be reached from outside. The gateway refuses to start on all addresses without keys:
-# set QWEN_GATEWAY_API_KEYS (or QWEN_GATEWAY_PASS_THROUGH).
+# set QWEN_GATEWAY_API_KEYS (or QWEN_GATEWAY_PASS_THROUGH), or make a key on the volume first.
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     QWEN_GATEWAY_HOST=0.0.0.0 \

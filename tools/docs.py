@@ -8,11 +8,12 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from qwen_gateway.relay.watch import TurnRecord
-from qwen_gateway.server.metrics import Metrics
+from qwen_gateway.server.metrics import Metrics, Now
 from qwen_gateway.settings_docs import env_example, settings_page
 from qwen_gateway.turn import faults
 from qwen_gateway.turn.events import Usage
@@ -23,11 +24,12 @@ SOURCE = ROOT / "src" / "qwen_gateway"
 _PART = re.compile(r"(<!-- made by make docs: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ORIGINS = {"client": "the request", "gateway": "the gateway", "site": "Qwen's site"}
 
-FRESH_COOKIES = "Log in at chat.qwen.ai in your browser, copy the Cookie header again, set it, restart."
+LOGIN = "Log in at chat.qwen.ai in your browser, then `qwen-gateway login`."
 SOLVE = (
-    "Open chat.qwen.ai in the browser where you are logged in, send a message, solve the check; then copy the Cookie "
-    "header again, set it, restart."
+    "Open chat.qwen.ai in the browser where you are logged in, send a message, solve the check; then `qwen-gateway "
+    "accounts resume NAME`."
 )
+KEEPER = "Ask whoever runs this gateway."
 NEWER = "Look for a newer version of the gateway; if there is none, report it with the request id."
 AGAIN = "Send it again. The gateway has already tried twice where nothing had been shown."
 
@@ -48,21 +50,69 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "Shorten the history, or start a new chat.",
     ),
     "content_filter": ("Qwen's content filter refused the request or the answer.", "Say it differently."),
-    "missing_api_key": ("The gateway wants a key, and none came.", "Enter one of `api_keys` in the program."),
-    "invalid_api_key": ("The key is not one of this gateway's.", "Compare it with `api_keys`."),
+    "unsupported_content_type": (
+        "A call of the management API has no JSON body.",
+        "Send `content-type: application/json`.",
+    ),
+    "unknown_parameter": ("A call of the management API has a field that does not exist.", "Correct the request."),
+    "mixed_sessions": (
+        "What was pasted holds the cookies of one Qwen account and the token of another.",
+        "Copy both from one login. Nothing was stored.",
+    ),
+    "missing_api_key": ("The gateway wants a key, and none came.", "Enter one in the program ([keys](keys.md))."),
+    "invalid_api_key": ("The key is not one of this gateway's.", "Compare it; `qwen-gateway keys list` shows the ids."),
+    "key_disabled": ("The key was disabled.", f"{KEEPER} `qwen-gateway keys enable NAME`"),
+    "key_expired": ("The key's time is over.", f"{KEEPER} `qwen-gateway keys create`"),
+    "key_in_url": ("A key stood in the address, which ends up in logs.", "Send it in a header, and rotate it."),
+    "bootstrap_key_retired": ("The bootstrap key ends with the first admin's key.", "Use an admin's key."),
+    "too_many_wrong_keys": (
+        "More than 20 wrong keys came from this address within a minute.",
+        "Wait `retry-after` seconds; look which program has an old key.",
+    ),
+    "role_not_sufficient": ("The management API wants a key with a higher role.", "Use a viewer's or an admin's key."),
+    "model_not_allowed": ("The key may not use this model.", "Take one that the text names."),
+    "endpoint_not_allowed": ("The key may not use this part of the API.", KEEPER),
+    "bootstrap_not_from_here": (
+        "The bootstrap key came from another machine, or through a proxy.",
+        "Use it on the gateway's own machine, straight at its port.",
+    ),
     "host_not_allowed": ("The gateway was called by a name that it does not know.", "Add it to `allowed_hosts`."),
     "origin_not_allowed": ("A web page called that may not.", "Add its origin to `allowed_origins` if you trust it."),
     "not_found": ("There is no such path.", "The base URL ends with `/v1`; `/docs` lists the paths."),
+    "account_not_found": ("There is no such account.", "`qwen-gateway accounts list` shows them."),
+    "key_not_found": ("There is no such key.", "`qwen-gateway keys list` shows them."),
+    "settings_changed": (
+        "The account is not removed: settings that were switched off at the site could not be put back any more.",
+        "`qwen-gateway accounts settings NAME --undo` first, or remove it with `--force`.",
+    ),
+    "nothing_to_restore": ("The gateway has not changed any setting of this account.", "Nothing."),
+    "name_taken": ("Another account or key has this name.", "Choose another name."),
     "model_not_found": ("No model has this name today.", "Take one from `GET /v1/models`."),
     "method_not_allowed": ("The path exists, the method does not fit.", "Chat completions are sent with POST."),
     "request_too_large": ("The body is larger than `max_body_bytes`.", "Send less, or raise the setting."),
+    "rate_limit_exceeded": (
+        "The key's requests per minute, or at the same time, are used up.",
+        "Wait `retry-after` seconds, or raise the key's limit.",
+    ),
+    "insufficient_quota": (
+        "The key's tokens of today are used up, or this request needs more than a whole day's.",
+        "Wait until midnight UTC, send less text, or raise `tokens_per_day`.",
+    ),
     "client_left": ("The program closed the connection first.", "Nothing. It stands in the log only."),
-    "no_account": ("No Qwen account is connected.", "Set `cookies`, or try `qwen-gateway demo`."),
-    "overloaded": ("`max_in_flight` requests run already.", "Send it again in a moment."),
+    "no_account": ("No Qwen account is connected.", "`qwen-gateway login`, or try `qwen-gateway demo`."),
+    "account_paused": ("The account was paused.", "`qwen-gateway accounts resume NAME`"),
+    "overloaded": (
+        "`max_in_flight` requests run, or `queue_size` wait for an account, or none got free within `queue_timeout`.",
+        "Send it again in a moment, and fewer at once.",
+    ),
     "draining": ("The gateway is stopping.", "Send it again once it has started."),
     "storage_unavailable": (
-        "The data directory cannot be written to, so a new chat could not be deleted again.",
-        "Free space or repair the permissions of `data_dir`.",
+        "The database, Redis or the data directory does not answer or cannot be written to. The text says which.",
+        "See to it ([store](store.md)). Nothing is wrong with the caller's key.",
+    ),
+    "vault_key_wrong": (
+        "The stored sessions cannot be decrypted: the secret key is not the one that they were sealed with.",
+        "Put the earlier key back ([store](store.md)).",
     ),
     "internal_error": ("A mistake in the gateway.", "Report it, with the log lines of this request id."),
     "upstream_unreachable": ("No connection to the site.", "Check the network; see whether the site is up."),
@@ -73,7 +123,15 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "Send it again; for long thinking raise `first_event_timeout_thinking` or `total_timeout`.",
     ),
     "upstream_idle_timeout": ("The site fell silent in the middle of the answer.", "Send it again."),
-    "upstream_auth_required": ("The session at chat.qwen.ai has ended.", FRESH_COOKIES),
+    "upstream_auth_required": ("The session at chat.qwen.ai has ended.", LOGIN),
+    "upstream_blocked": (
+        "The site does not serve this account, or this place. Logging in again does not change that.",
+        "Look what chat.qwen.ai says in the browser, from the same network.",
+    ),
+    "breaker_open": (
+        "The site failed five times in a row, for everybody; it is left alone for 10 to 120 seconds.",
+        "Wait `retry-after` seconds.",
+    ),
     "upstream_challenge": (
         "Qwen wants to see a person. The account rests, so that nothing makes it worse.",
         SOLVE,
@@ -108,13 +166,55 @@ def raised() -> dict[str, type[Fault]]:
     for path in sorted(SOURCE.rglob("*.py")):
         if "simulator" in path.parts:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds:
-                kind = kinds[node.func.id]
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        of_here = {node.name: _derived(node, kinds) for node in nodes if _is_fault(node, kinds)}
+        tables = {_name_of(node): _texts(node.value) for node in nodes if isinstance(node, ast.Assign)}
+        here = kinds | of_here
+        for node in nodes:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in here:
+                kind = here[node.func.id]
                 given = [word.value for word in node.keywords if word.arg == "code"]
-                codes = [one.value for one in given if isinstance(one, ast.Constant)] if given else [kind.code]
-                found.update({str(code): kind for code in codes})
+                codes = _codes(given[0], tables) if given else [kind.code]
+                found.update(dict.fromkeys(codes, kind))
     return found
+
+
+def _is_fault(node: ast.AST, kinds: dict[str, type[Fault]]) -> TypeGuard[ast.ClassDef]:
+    """A fault of a module's own, made from one of the tree."""
+    return (
+        isinstance(node, ast.ClassDef)
+        and node.name not in kinds
+        and any(isinstance(base, ast.Name) and base.id in kinds for base in node.bases)
+    )
+
+
+def _derived(node: ast.ClassDef, kinds: dict[str, type[Fault]]) -> type[Fault]:
+    base = next(kinds[one.id] for one in node.bases if isinstance(one, ast.Name) and one.id in kinds)
+    given: dict[str, object] = {}
+    for line in node.body:
+        if isinstance(line, ast.Assign | ast.AnnAssign) and isinstance(line.value, ast.Constant):
+            given[_name_of(line)] = line.value.value
+    return type(node.name, (base,), given)
+
+
+def _name_of(node: ast.Assign | ast.AnnAssign) -> str:
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """The values of a table that are texts."""
+    values = node.values if isinstance(node, ast.Dict) else []
+    return [one.value for one in values if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+
+
+def _codes(given: ast.expr, tables: dict[str, list[str]]) -> list[str]:
+    """A code written out, or all those of a table of the same module that it is looked up in. None for one that is
+    handed on from another fault."""
+    if isinstance(given, ast.Constant):
+        return [str(given.value)]
+    named = [node.id for node in ast.walk(given) if isinstance(node, ast.Name)]
+    return [code for name in named for code in tables.get(name, [])]
 
 
 def _table(head: str, rows: Iterator[str]) -> str:
@@ -138,9 +238,18 @@ def fault_table() -> str:
 
 def metric_table() -> str:
     """All figures of `/metrics`."""
-    metrics = Metrics(lambda: 0, lambda: 0)
-    usage = Usage(1, 1)
-    metrics.observe(TurnRecord("", "openai_chat", tries=1, first_event=1.0, usage=usage))
+    now = Now(
+        in_flight=lambda: 0,
+        chats_pending=lambda: 0,
+        waiting=lambda: 0,
+        accounts={"usable": lambda: 0},
+        usage_waiting=lambda: 0,
+        usage_dropped=lambda: 0,
+        site_closed=lambda: False,
+        store_up=lambda: True,
+    )
+    metrics = Metrics(now)
+    metrics.observe(TurnRecord("", "openai_chat", tries=1, first_event=1.0, queued=1.0, usage=Usage(1, 1)))
 
     def rows() -> Iterator[str]:
         for family in text_string_to_metric_families(metrics.page().decode()):

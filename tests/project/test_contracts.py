@@ -22,10 +22,11 @@ FORBIDDEN = {
     "server-through-relay": ("server/body.py", "import qwen_gateway.accounts.rest"),
     "settings": ("settings_sources.py", "import qwen_gateway.turn.faults"),
     "simulator": ("simulator/seen.py", "import qwen_gateway.turn.faults"),
-    "simulator-users": ("app.py", "import qwen_gateway.simulator"),
+    "simulator-users": ("app/core.py", "import qwen_gateway.simulator"),
     "app-users": ("settings_docs.py", "import qwen_gateway.app"),
     "cli": ("cli/serve.py", "import qwen_gateway.server.logs"),
     "http-client": ("server/guard.py", "import aiohttp"),
+    "databases": ("app/manage.py", "import sqlalchemy"),
 }
 
 

@@ -55,6 +55,9 @@ def test_each_dependency_has_its_reason() -> None:
         "For building": groups["build"],
     }
     assert groups.keys() == {"test", "check", "build"}
+    extras = re.findall(r"^\| (\w+) \| `([\w-]+)` \|", _section(_page("dependencies.md"), "Extras"), re.MULTILINE)
+    wanted_extras = project["project"]["optional-dependencies"]
+    assert dict(extras) == {extra: re.split(r"[<>=;\[ ]", one)[0] for extra, (one,) in wanted_extras.items()}
     for title, wanted in lists.items():
         reasons = re.findall(r"^\| `([\w.-]+)` \|", _section(_page("dependencies.md"), title), re.MULTILINE)
         assert reasons == sorted(reasons) or title == "For building"
@@ -73,6 +76,27 @@ def test_fields_of_the_request_line_are_all_described() -> None:
     written = {word.arg for call in calls for word in call.keywords}
     rows = re.findall(r"^\| (`.*?) \| ", _section(_page("operating.md"), "Log"), re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == written
+
+
+def test_events_of_the_log_are_all_described_and_no_others() -> None:
+    said = re.findall(r"^- .*?(?=^- |\Z)", _section(_page("operating.md"), "Log"), re.MULTILINE | re.DOTALL)
+    settings = {"request", "route", "key", "status"}  # named beside the events
+    described = {name for one in said for name in re.findall(r"`([a-z_]+)`", one)} - settings
+    sources = "".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    logged = set(re.findall(r"(?:_log|get_logger\(\))\.[a-z]+\(\s*\"([a-z_]+)\"", sources))
+    logged |= set(re.findall(r"_log\.info\(\"([a-z_]+)\" if .* else \"[a-z_]+\"", sources))
+    logged |= set(re.findall(r"_log\.info\(\"[a-z_]+\" if .* else \"([a-z_]+)\"", sources))
+    assert described == logged - settings
+
+
+def test_fields_of_health_are_all_described() -> None:
+    tree = ast.parse((SOURCE / "server" / "pages.py").read_text(encoding="utf-8"))
+    (function,) = [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef) and node.name == "health"]
+    told = max((node for node in ast.walk(function) if isinstance(node, ast.Dict)), key=lambda node: len(node.keys))
+    fields = {key.value for key in told.keys if isinstance(key, ast.Constant)}
+    table = _section(_page("operating.md"), "Pages").split("| field of `/health` |", 1)[1]
+    rows = re.findall(r"^\| (`.*?) \| ", table, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == fields
 
 
 def test_settings_that_the_pages_name_exist() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -60,12 +61,18 @@ def test_make_targets_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_commands_and_their_options_exist(page: Path) -> None:
-    group = typer.main.get_command(app)
-    commands = getattr(group, "commands", {})
-    for name, rest in re.findall(r"qwen-gateway ([a-z]+)((?: +--?[\w-]+(?:[ =][\w./:=-]+)?)*)", _text(page)):
-        assert name in commands, name
-        known = {option for parameter in commands[name].params for option in parameter.opts}
-        assert set(re.findall(r"--[\w-]+", rest)) <= known
+    # Not the name of a container: `docker compose exec qwen-gateway …`.
+    for words in re.findall(r"(?<!exec )qwen-gateway ([a-z][^`|\n()]*)", _text(page)):
+        command: Any = typer.main.get_command(app)
+        rest = re.split(r"[ .,:;]+", words)
+        depth = 0
+        while commands := getattr(command, "commands", None):
+            if depth and not re.fullmatch("[a-z]+", "".join(rest[:1])):
+                break  # a group by itself
+            assert rest[0] in commands, words
+            command, depth = commands[rest.pop(0)], depth + 1
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert set(re.findall(r"(?<!\S)--[\w-]+", " ".join(rest))) <= known, words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
