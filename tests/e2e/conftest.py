@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from openai import OpenAI
 
-from qwen_gateway import app
+from qwen_gateway.app import serving
 
 from . import process
 from .process import Demo
@@ -24,7 +24,7 @@ def anyio_backend() -> str:
 def _garbage_as_always() -> Iterator[None]:
     """A gateway tells its process how to collect garbage. This process is not one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "_calm_collector", lambda: None)
+        patch.setattr(serving, "_calm_collector", lambda: None)
         yield
 
 

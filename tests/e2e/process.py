@@ -4,16 +4,21 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from .wire import Json
+from . import wire
+from .wire import Answer, Json
+
+if TYPE_CHECKING:
+    from tests.services import Postgres
 
 KEY = "sk-test-0123456789"
 _START = 20.0
@@ -38,6 +43,16 @@ class Gateway:
         self.process, self.log, self.base_url, self.key = process, log, base_url, key
         self.url = base_url.removesuffix("/v1")
         self.simulator_url = ""
+        self.data_dir = Path()
+
+    @property
+    def database(self) -> Path:
+        """Its SQLite database, if it has none elsewhere."""
+        return self.data_dir / "gateway.db"
+
+    async def manage(self, method: str, path: str, body: Json | None = None, status: int = 200) -> Json:
+        """A call of the management API. path: below its prefix."""
+        return await manage(self.url, self.data_dir, method, path, body, status)
 
     @property
     def pid(self) -> int:
@@ -117,7 +132,8 @@ def serve(
     directory: Path, *arguments: str, legacy: Mapping[str, str] | None = None, **settings: object
 ) -> Iterator[Gateway]:
     """The command `serve` as a process, ready for requests."""
-    settings = {"port": 0, "data_dir": str(directory / "data"), "log_format": "json", **settings}
+    hurry = {"account_concurrency": 1000, "account_pace": 1_000_000, "account_burst": 1_000_000, "queue_size": 1000}
+    settings = {"port": 0, "data_dir": str(directory / "data"), "log_format": "json", **hurry, **settings}
     command = [sys.executable, "-m", "qwen_gateway", "serve", *arguments]
     with _process(command, directory, settings, legacy or {}) as (process, log):
         found: list[str] = []
@@ -130,7 +146,9 @@ def serve(
             return bool(found)
 
         wait(ready, _START)
-        yield Gateway(process, log, json.loads(found[0])["base_url"])
+        gateway = Gateway(process, log, json.loads(found[0])["base_url"])
+        gateway.data_dir = Path(str(settings["data_dir"]))
+        yield gateway
 
 
 @contextlib.contextmanager
@@ -156,3 +174,33 @@ def wait(condition: Callable[[], bool], seconds: float = 5) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
+
+
+async def manage(url: str, data_dir: Path, method: str, path: str, body: Json | None = None, status: int = 200) -> Json:
+    """As `Gateway.manage`, for any gateway: with the bootstrap key that lies in its data directory."""
+    key = (data_dir / "bootstrap.key").read_text().strip()
+    headers = {"Content_Type": "application/json"} if body is not None else {}
+    request = wire.request_bytes(f"/api/admin{path}", body, key=key, method=method, **headers)
+    answer: Answer = await wire.exchange(url, request)
+    assert answer.status == status, answer.body
+    return answer.json()
+
+
+async def key(url: str, data_dir: Path, name: str, **terms: object) -> tuple[str, str]:
+    """A new key: its text and its id."""
+    made = await manage(url, data_dir, "POST", "/keys", {"name": name, **terms}, 201)
+    return str(made["text"]), str(made["key"]["id"])
+
+
+def usage_rows(database: Path) -> list[Json]:
+    """The usage in an SQLite database, the oldest first; with or without a gateway that works on it."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute("SELECT * FROM usage ORDER BY at")]
+
+
+def postgres_rows(server: "Postgres", url: str) -> list[Json]:
+    """The usage in a database of this server, the oldest first."""
+    statement = "SELECT coalesce(json_agg(usage ORDER BY at), '[]') FROM usage"
+    found: list[Json] = json.loads(server.sql(statement, url.rpartition("/")[2]))
+    return found

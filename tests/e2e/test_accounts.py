@@ -163,7 +163,7 @@ async def test_a_session_that_ended_is_told_without_asking_the_site(tmp_path: Pa
         assert (await rig.get("/readyz")).status == 503
         health = (await rig.get("/health")).json()
         assert health["status"] == "login_required"
-        assert health["account"]["resting"]["code"] == "upstream_auth_required"
+        assert health["accounts"][0]["resting"]["code"] == "upstream_auth_required"
 
 
 @pytest.mark.parametrize("name", ["challenge", "challenge_html", "redirect"])
@@ -235,7 +235,7 @@ async def test_without_an_account_it_is_said_what_to_do(tmp_path: Path) -> None:
                 assert word in answer.error()["message"]
         assert (await rig.get("/readyz")).status == 503
         health = (await rig.get("/health")).json()
-        assert (health["status"], health["account"]) == ("no_account", None)
+        assert (health["status"], health["accounts"]) == ("no_account", [])
         rows = (await rig.get("/v1/models")).json()["data"]
         assert rows
         assert all(row["stale"] for row in rows)

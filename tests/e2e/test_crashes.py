@@ -105,7 +105,7 @@ async def test_the_journal_holds_no_content_and_no_secret(sim: Simulator, tmp_pa
     secrets = [pair.split("=", 1)[1] for pair in cookies.split("; ")[:3]]
     for secret in ("canary", KEY, *secrets):
         assert secret.encode() not in written
-    assert [oct(path.stat().st_mode & 0o077) for path in (tmp_path / "data").iterdir()] == ["0o0"] * 2
+    assert {oct(path.stat().st_mode & 0o077) for path in (tmp_path / "data").iterdir()} == {"0o0"}
 
 
 async def test_a_second_gateway_on_the_same_directory_says_so(sim: Simulator, tmp_path: Path) -> None:

@@ -67,11 +67,12 @@ async def test_no_content_and_no_secret_is_written_or_told(tmp_path: Path) -> No
             await until(lambda: not sim.site.streams)
             gateway.signal()
             assert await asyncio.to_thread(gateway.exit_code) == 0
-        written = {path: path.read_text() for path in (log, gateway.log, *(tmp_path / "data").iterdir())}
+        files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+        written = {path: path.read_bytes() for path in (log, gateway.log, *files)}
     for secret in secrets:
         assert secret not in told.decode(), secret
         for path, text in written.items():
-            assert secret not in text, (secret, path.name)
+            assert secret.encode() not in text, (secret, path.name)
     lines = [json.loads(line) for line in written[log].splitlines()]
     requests = [line for line in lines if line["event"] == "request"]
     assert len(requests) == len(turns) + len(refused)

@@ -352,8 +352,8 @@ async def test_a_clients_words_are_never_a_label(rig: Rig) -> None:
 async def test_health_says_how_well_it_is(rig: Rig) -> None:
     health: Json = (await rig.get("/health", key=None)).json()
     assert (health["status"], health["in_flight"], health["chats_pending"]) == ("ok", 0, 0)
-    assert health["account"]["key"] == rig.own.key
-    assert health["account"]["renews_itself"] is True
+    assert health["accounts"][0]["key"] == rig.own.key
+    assert health["accounts"][0]["renews_itself"] is True
     assert (await rig.get("/readyz", key=None)).status == 200
     rig.service.draining = True
     assert (await rig.get("/health", key=None)).json()["status"] == "draining"

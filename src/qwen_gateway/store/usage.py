@@ -24,7 +24,8 @@ ROOM = 100_000
 DELAY = 0.3
 """Seconds that a row waits for others."""
 RETRY, RETRY_IN_HASTE = 1.0, 0.1
-"""Seconds between tries while the database is away; and while the process ends."""
+"""Seconds between tries while the database is away; and before the first of them, or while the process ends. A file that
+was locked for a moment must not make a row older than the second that a kill may cost."""
 
 _log = structlog.get_logger()
 
@@ -111,8 +112,9 @@ class UsageWriter:
     async def _outage(self, problem: Exception) -> None:
         if not self._away:
             _log.warning("usage_waits", waiting=self.waiting, problem=str(problem))
+        wait = RETRY if self._away else RETRY_IN_HASTE
         self._away = True
-        await self._pause(RETRY)
+        await self._pause(wait)
 
     def _overflow(self) -> None:
         self.dropped += 1
