@@ -72,6 +72,14 @@ class Gateway:
         """Open files of the process. Linux only."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    def open_files(self) -> list[str]:
+        """What its descriptors point at, without those that it closes meanwhile. Linux only."""
+        found = []
+        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.append(str(descriptor.readlink()))
+        return found
+
     def memory(self) -> int:
         """Bytes of memory in use. Linux only."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])

@@ -201,9 +201,8 @@ async def test_a_database_that_comes_back_while_we_close_gets_all(flaky: Flaky) 
     assert await count(flaky) == 10
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL locks no files
 async def test_a_locked_sqlite_file(url: str) -> None:
-    if "sqlite" not in url:
-        pytest.skip("PostgreSQL locks no files")
     database = Database(url, seconds=0.2)
     other = sqlite3.connect(database.url.database or "", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

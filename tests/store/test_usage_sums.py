@@ -85,10 +85,9 @@ async def test_the_largest_come_first_and_no_more_than_bounded(
     assert list(await queries.rows(0, 1e10, -5)) == []
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL decides by the size of the table
 @pytest.mark.parametrize("by", get_args(UsageBy))
 async def test_a_span_of_time_is_found_through_the_index(by: UsageBy, database: Database) -> None:
-    if not database.is_sqlite:
-        pytest.skip("PostgreSQL decides by the size of the table")
     query = SqlUsage(database)._sums(by, 1.0, 2.0)
     text = str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
 

@@ -12,7 +12,6 @@ import keyring
 import keyring.backend
 import keyring.errors
 import pytest
-from cryptography.fernet import Fernet
 
 from qwen_gateway.store import lock, vault_keys
 from qwen_gateway.store.vault import Vault

@@ -6,6 +6,7 @@ transaction runs shares the next one: on SQLite a transaction costs 2 ms, whatev
 
 import asyncio
 from functools import partial
+from itertools import groupby
 
 import structlog
 from msgspec import Struct
@@ -98,7 +99,7 @@ class SqlBudgets:
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             # Rows are locked in one order: two processes cannot each wait for what the other has.
-            batch.sort(key=lambda change: (change.key, change.day))
+            batch.sort(key=_alike)
             attempt = _Attempt()
             try:
                 answers = await self._database.write(partial(self._make, batch, attempt))
@@ -123,18 +124,44 @@ class SqlBudgets:
 
     async def _make(self, changes: list[_Change], attempt: _Attempt, connection: AsyncConnection) -> list[int | None]:
         answers: list[int | None] = []
-        for change in changes:
-            values = {"key": change.key, "day": change.day, "tokens": change.tokens, "first": max(0, change.tokens)}
-            if change.limit is None:
-                done = await connection.execute(self._settle, values)
-            else:
-                done = await connection.execute(self._reserve, {**values, "limit": change.limit})
-            answers.append(done.scalar())
+        for _, alike in groupby(changes, _alike):
+            answers += await self._make_together(list(alike), connection)
         if attempt.given_up:
             # Its time was over while the last statement ran: those who waited were told that nothing was made.
             raise StorageUnavailable("The change of the budgets came too late.")
         attempt.committing = True  # what comes next is COMMIT
         return answers
+
+    async def _make_together(self, alike: list[_Change], connection: AsyncConnection) -> list[int | None]:
+        """Changes of one budget in one statement, where that comes to the same: each statement is a way to another
+        thread and back."""
+        first, total = alike[0], sum(change.tokens for change in alike)
+        used = await self._change(first, total, connection)
+        if first.limit is None:
+            return [used] * len(alike)
+        if used is None and len(alike) > 1:  # not all of them fit
+            return [await self._change(change, change.tokens, connection) for change in alike]
+        answers: list[int | None] = []
+        for change in alike:
+            total -= change.tokens
+            answers.append(None if used is None else used - total)
+        return answers
+
+    async def _change(self, like: _Change, tokens: int, connection: AsyncConnection) -> int | None:
+        values = {"key": like.key, "day": like.day, "tokens": tokens, "first": max(0, tokens)}
+        if like.limit is None:
+            done = await connection.execute(self._settle, values)
+        elif tokens > like.limit:
+            return None  # also where there is no row yet, whose first value the statement does not compare
+        else:
+            done = await connection.execute(self._reserve, {**values, "limit": like.limit})
+        found: int | None = done.scalar()
+        return found
+
+
+def _alike(change: _Change) -> tuple[str, int, bool, int]:
+    """What is settled comes before what is reserved: it may make room."""
+    return change.key, change.day, change.limit is not None, change.limit or 0
 
 
 def _upsert(database: Database, *, limited: bool) -> Executable:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from functools import partial
+from itertools import chain
 
 import structlog
 from sqlalchemy import Insert
@@ -21,11 +22,14 @@ BATCH = 500
 """Rows in one transaction."""
 ROOM = 100_000
 """Rows that may wait. Of more, the oldest are dropped."""
+TOGETHER = (64, 8, 1)
+"""Rows in one statement of SQLite."""
+_ROW = f"({', '.join('?' * len(usage.columns))})"
 DELAY = 0.3
 """Seconds that a row waits for others."""
 RETRY, RETRY_IN_HASTE = 1.0, 0.1
-"""Seconds between tries while the database is away; and before the first of them, or while the process ends. A file that
-was locked for a moment must not make a row older than the second that a kill may cost."""
+"""Seconds between tries while the database is away; and before the first of them, or while the process ends. A file
+that was locked for a moment must not make a row older than the second that a kill may cost."""
 
 _log = structlog.get_logger()
 
@@ -104,10 +108,21 @@ class UsageWriter:
         self._away = self._overflowing = False
 
     async def _execute(self, rows: list[Encoded], connection: AsyncConnection) -> None:
-        # Past SQLAlchemy's handling of each value: half of what a row cost (measured 2026-11-21).
+        """Past SQLAlchemy's handling of each value, which was half of what a row cost (measured 2026-11-21)."""
         if not self._statement:
             self._statement = str(self._insert.compile(dialect=connection.dialect))
-        await connection.exec_driver_sql(self._statement, rows)
+        if not self._database.is_sqlite:
+            await connection.exec_driver_sql(self._statement, rows)
+            return
+        # SQLite gives Python's lock back and takes it again for each statement, against a busy event loop: row by row
+        # that cost four times as much as the rows themselves (measured 2026-11-21).
+        at = 0
+        for size in TOGETHER:
+            statement = self._statement.replace(_ROW, ", ".join([_ROW] * size))
+            while len(rows) - at >= size:
+                values = tuple(chain.from_iterable(rows[at : at + size]))
+                await connection.exec_driver_sql(statement, values)
+                at += size
 
     async def _outage(self, problem: Exception) -> None:
         if not self._away:
