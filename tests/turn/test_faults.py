@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,11 @@ def test_the_drawing_has_every_fault_with_its_parent_and_status() -> None:
 
 @OF_ALL
 def test_every_fault_has_what_a_dialect_needs(kind: type[Fault]) -> None:
-    fault = kind("It broke.", param="messages", retry_after=3.0)
-    assert (str(fault), fault.text, fault.param, fault.retry_after) == ("It broke.", "It broke.", "messages", 3.0)
+    # An unfit answer is about no parameter, and no time mends it.
+    more: dict[str, Any] = {} if kind is faults.Unfit else {"param": "messages", "retry_after": 3.0}
+    fault = kind("It broke.", **more)
+    assert (str(fault), fault.text) == ("It broke.", "It broke.")
+    assert (fault.param, fault.retry_after) == (more.get("param"), more.get("retry_after"))
     assert fault.origin in ("client", "gateway", "site")
     assert 400 <= fault.status < 600
     assert re.fullmatch(r"[a-z_]+", fault.code)
@@ -60,3 +64,9 @@ def test_only_faults_that_are_not_the_clients_may_be_tried_again(kind: type[Faul
 def test_a_limit_may_be_tried_again_and_a_spent_budget_not() -> None:
     assert faults.LimitReached.retryable
     assert not faults.BudgetSpent.retryable
+
+
+def test_an_unfit_answer_says_to_the_model_what_it_may_do_better() -> None:
+    fault = faults.Unfit("No tool has that name.", code="unknown_tool", hint="The tools are: Read.")
+    assert (fault.text, fault.code, fault.hint) == ("No tool has that name.", "unknown_tool", "The tools are: Read.")
+    assert (faults.Unfit("x").code, faults.Unfit("x").hint) == ("invalid_tool_call", None)

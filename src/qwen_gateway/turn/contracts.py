@@ -1,14 +1,15 @@
 """What a dialect and an upstream must offer. Modules and objects are checked against these by mypy."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Raw, Struct
 
 from qwen_gateway.turn.catalog import Catalog
-from qwen_gateway.turn.events import Event
+from qwen_gateway.turn.events import Event, Usage
 from qwen_gateway.turn.faults import Fault
 from qwen_gateway.turn.flow import Flow, HttpCall
+from qwen_gateway.turn.places import Place, StoredMessage
 from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.turn.reply import Reply
 from qwen_gateway.turn.request import TurnRequest
@@ -67,6 +68,25 @@ class Dialect(Protocol):
     def writer(self, request: TurnRequest, head: ReplyHead) -> Writer: ...
     def whole(self, request: TurnRequest, head: ReplyHead, reply: Reply) -> bytes: ...
     def refusal(self, fault: Fault) -> bytes: ...
+
+
+class ChoicesWriter(Protocol):
+    """Events → bytes of one streamed answer that holds several choices."""
+
+    def feed(self, choice: int, events: Sequence[Event]) -> bytes: ...
+    def finish(self, usage: Usage) -> bytes:
+        """The end, once each choice has finished. usage: of all of them together."""
+        ...
+
+    def fail(self, fault: Fault) -> bytes: ...
+
+
+@runtime_checkable
+class Several(Protocol):
+    """What a dialect offers whose requests can want several choices (`TurnRequest.choices`)."""
+
+    def choices_writer(self, request: TurnRequest, head: ReplyHead) -> ChoicesWriter: ...
+    def choices_whole(self, request: TurnRequest, head: ReplyHead, replies: Sequence[Reply]) -> bytes: ...
 
 
 class Identity(Protocol):
@@ -146,7 +166,7 @@ class Upstream(Protocol):
         takes."""
         ...
 
-    def ask(self, who: Identity, at: Moment, chat_id: str, question: Question) -> HttpCall: ...
+    def ask(self, who: Identity, at: Moment, place: Place, question: Question) -> HttpCall: ...
 
     def decoder(self, chat_id: str) -> Decoder: ...
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault | None:
@@ -156,6 +176,10 @@ class Upstream(Protocol):
     def is_stream(self, status: int, headers: Mapping[str, str]) -> bool: ...
     def stop(self, who: Identity, at: Moment, chat_id: str, answer_id: str | None) -> Flow[None]: ...
     def discard(self, who: Identity, at: Moment, chat_id: str) -> Flow[None]: ...
+    def read_chat(self, who: Identity, at: Moment, chat_id: str) -> Flow[dict[str, StoredMessage]]:
+        """All messages of the chat, by id. Raises ChatLost."""
+        ...
+
     def find_titled(self, who: Identity, at: Moment, title: str) -> Flow[str | None]:
         """The id of the chat with exactly this title, among the newest ones."""
         ...

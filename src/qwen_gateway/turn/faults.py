@@ -32,10 +32,12 @@
         │   └── Crowded        503  the same wall in its "too busy" form
         ├── RateLimited        429  a day's limit
         │   └── Throttled      429  too many for the moment
-        ├── Busy               503  this chat or the site's back end is busy
+        ├── Busy               503  the site's back end is busy
+        │   └── ChatBusy       503  an answer is still being written in this chat
         ├── ChatLost           502  the chat or its parent message is gone
         ├── Empty              502  nothing came
         ├── Incomplete         502  the stream broke
+        ├── Unfit              502  the model's answer is not what the request wants
         ├── SiteError          502
         └── Drift              502  an answer we do not understand
 
@@ -244,6 +246,10 @@ class Busy(SiteFault):
     retryable = True
 
 
+class ChatBusy(Busy):
+    """Only this chat: says nothing of how the site is doing."""
+
+
 class ChatLost(SiteFault):
     code = "upstream_chat_lost"
 
@@ -254,6 +260,16 @@ class Empty(SiteFault):
 
 class Incomplete(SiteFault):
     code = "upstream_incomplete"
+
+
+class Unfit(SiteFault):
+    """hint: a note to the model with which the question may be put again; `None` when that was tried often enough."""
+
+    code = "invalid_tool_call"
+
+    def __init__(self, text: str, *, code: str = "", hint: str | None = None) -> None:
+        super().__init__(text, code=code)
+        self.hint = hint
 
 
 class SiteError(SiteFault):

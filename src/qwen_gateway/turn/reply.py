@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from qwen_gateway.turn.events import (
     Citation,
+    Declined,
     Event,
     Failed,
     Finished,
@@ -14,8 +15,11 @@ from qwen_gateway.turn.events import (
     Source,
     Sources,
     Text,
+    ToolCallArguments,
+    ToolCallBegan,
     Usage,
 )
+from qwen_gateway.turn.request import ToolCallPart
 
 
 class Reply(Struct, frozen=True):
@@ -25,6 +29,9 @@ class Reply(Struct, frozen=True):
     sources: tuple[Source, ...]
     usage: Usage
     finish: FinishReason
+    calls: tuple[ToolCallPart, ...] = ()
+    stopped_by: str | None = None
+    declined: str = ""
 
 
 class Fold:
@@ -36,6 +43,9 @@ class Fold:
         self._citations: list[Citation] = []
         self._sources: list[Source] = []
         self._usage = Usage(0, 0, estimated=True)
+        self._calls: dict[int, tuple[ToolCallBegan, list[str]]] = {}
+        self._stopped_by: str | None = None
+        self._declined = ""
         self.finish: FinishReason | None = None
         self.failed: Failed | None = None
 
@@ -51,8 +61,14 @@ class Fold:
                 self._sources.extend(event.sources)
             elif type(event) is Usage:
                 self._usage = event
+            elif type(event) is ToolCallBegan:
+                self._calls[event.index] = event, []
+            elif type(event) is ToolCallArguments:
+                self._calls[event.index][1].append(event.text)
+            elif type(event) is Declined:
+                self._declined = event.text
             elif type(event) is Finished:
-                self.finish = event.reason
+                self.finish, self._stopped_by = event.reason, event.stopped_by
             elif type(event) is Failed:
                 self.failed = event
 
@@ -63,10 +79,21 @@ class Fold:
         if self.finish is None:
             raise ValueError("the answer has not ended")
         return Reply(
-            text="".join(self._text),
+            text=self.text(),
             reasoning="".join(self._reasoning),
             citations=tuple(self._citations),
             sources=tuple(self._sources),
             usage=self._usage,
             finish=self.finish,
+            calls=self.calls(),
+            stopped_by=self._stopped_by,
+            declined=self._declined,
         )
+
+    def text(self) -> str:
+        """So far."""
+        return "".join(self._text)
+
+    def calls(self) -> tuple[ToolCallPart, ...]:
+        """Those so far, in their order."""
+        return tuple(ToolCallPart(began.id, began.name, "".join(pieces)) for began, pieces in self._calls.values())

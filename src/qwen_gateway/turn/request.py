@@ -4,7 +4,7 @@ A message has one of three roles. Results of tools are parts of a user message, 
 stand in every dialect once messages are grouped by who spoke; `developer` is read as `system`.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -35,6 +35,7 @@ class ToolResultPart(Struct, frozen=True):
 
     call_id: str
     text: str
+    is_error: bool = False
 
 
 Part = TextPart | ReasoningPart | ToolCallPart | ToolResultPart
@@ -55,6 +56,38 @@ class Thinking(Struct, frozen=True):
     """Name of the client's parameter that chose the mode, so that it can be named where the model cannot follow."""
 
 
+class Tool(Struct, frozen=True):
+    """One tool of the client's. parameters: a JSON Schema of an object. strict: no call that misses it is wanted."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    strict: bool = False
+
+
+class ToolChoice(Struct, frozen=True):
+    """names: of the tools that may be called; none means all. parallel: several calls in one answer are welcome."""
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    names: tuple[str, ...] = ()
+    parallel: bool = True
+
+
+class OutputFormat(Struct, frozen=True):
+    """The answer is to be JSON: some object, or what satisfies `schema`. strict: nothing else will do."""
+
+    kind: Literal["json_object", "json_schema"]
+    schema: dict[str, Any] | None = None
+    strict: bool = False
+
+
+class MaxOutput(Struct, frozen=True):
+    """Most tokens of the answer. reasoning: whether those of the reasoning count."""
+
+    tokens: int
+    reasoning: bool
+
+
 class TurnRequest(Struct, frozen=True, kw_only=True):
     """One turn of one conversation.
 
@@ -69,4 +102,19 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     """The client asked for a usage record of its own at the end of the stream."""
     thinking: Thinking = Thinking()
     search: bool | None = None
+    end_user: str = ""
+    """Whose conversation it is, where one key serves several people; as the client calls them."""
+    store: bool = True
+    """False: the client wants nothing kept of this turn."""
+    tools: tuple[Tool, ...] = ()
+    """In the client's order."""
+    tool_choice: ToolChoice = ToolChoice()
+    format: OutputFormat | None = None
+    stop: tuple[str, ...] = ()
+    """The answer's text ends before the first of these."""
+    max_output: MaxOutput | None = None
+    choices: int = 1
+    """How many answers are wanted, each of them a turn of its own."""
+    legacy_calls: bool = False
+    """The client knows calls in the dialect's older form only."""
     ignored: tuple[str, ...] = ()
