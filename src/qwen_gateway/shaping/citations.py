@@ -17,6 +17,9 @@ _GROWING = re.compile(r"\[(?:\[(?:\d{1,3}\]?)?)?\Z")
 class CitationLinks:
     """Give it all events of one answer in order."""
 
+    enough = False
+    clean = True  # links instead of numbers say the same
+
     def __init__(self) -> None:
         self._sources: tuple[Source, ...] = ()
         self._held = ""

