@@ -1,6 +1,11 @@
-"""The body of a completion beside the recorded ones. Every difference from them stands here."""
+"""The body of a completion beside the recorded ones. Every difference from them stands here.
+
+`tests/golden/qwen_body/` holds the bodies of second turns, of which none was recorded whole. `REGENERATE=1 pytest
+tests/upstreams/qwen/test_body.py` writes the files anew; the diff is reviewed by eye.
+"""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +13,21 @@ import pytest
 
 from qwen_gateway.turn.contracts import Moment
 from qwen_gateway.turn.faults import ContextTooLong
+from qwen_gateway.turn.places import Place
 from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.turn.request import Thinking, ThinkingMode
 from qwen_gateway.upstreams.qwen import body
 
-CORPUS = Path(__file__).parents[2] / "corpus"
+TESTS = Path(__file__).parents[2]
+CORPUS = TESTS / "corpus"
 FID = "88421f4d-5716-4da5-9b63-6c6db73b3420"
 
 
-def sent(prompt: Prompt, chat_id: str = "c", now: float = 1_789_353_469.7) -> dict[str, Any]:
-    written = json.loads(body.completion(body.question(prompt, 117_000), chat_id, Moment(now, FID)))
+FIRST = Place("c")
+
+
+def sent(prompt: Prompt, place: Place = FIRST, now: float = 1_789_353_469.7) -> dict[str, Any]:
+    written = json.loads(body.completion(body.question(prompt, 117_000), place, Moment(now, FID)))
     assert isinstance(written, dict)
     return written
 
@@ -36,7 +46,7 @@ def test_a_recorded_request_is_written_again(name: str) -> None:
     recorded = json.loads((CORPUS / f"{name}.json").read_text())
     question = recorded["messages"][0]
     prompt = Prompt(question["content"], recorded["model"], Thinking(mode), search)
-    written = sent(prompt, recorded["chat_id"])
+    written = sent(prompt, Place(recorded["chat_id"]))
     # Ids and the clock are each call's own.
     for ours, theirs in ((written, recorded), (written["messages"][0], question)):
         assert isinstance(ours.pop("timestamp"), int)
@@ -49,6 +59,36 @@ def test_a_recorded_request_is_written_again(name: str) -> None:
     question["feature_config"] |= otherwise
     assert written == recorded
     assert list(written) == [key for key in recorded if key != "timestamp"]
+
+
+PARENT = "f62f2aa6-6cd1-4dae-a1d0-5dc4b4ef3b42"
+SECOND = {
+    "second_turn_fast": Prompt("And now? “搜”\n", "qwen3.7-plus", Thinking("off"), False),
+    "second_turn_thinking": Prompt("And now?", "qwen3.8-max", Thinking("on", 2048), False),
+    "second_turn_search": Prompt("And now?", "qwen3.7-plus", Thinking("auto"), True),
+}
+CHAT = "c792d549-85e8-4e7e-9915-c47fc9882162"
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_a_second_turn_is_the_golden_file(name: str) -> None:
+    written = sent(SECOND[name], Place(CHAT, PARENT))
+    golden = TESTS / "golden" / "qwen_body" / f"{name}.json"
+    if os.environ.get("REGENERATE"):
+        golden.write_text(json.dumps(written, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    expected = json.loads(golden.read_text("utf-8"))
+    assert written == expected
+    assert list(written) == list(expected)
+
+
+def test_a_second_turn_differs_from_a_first_one_in_its_parent_only() -> None:
+    first, second = (sent(SECOND["second_turn_fast"], place) for place in (Place(CHAT), Place(CHAT, PARENT)))
+    for one, parents in ((first, (None, "", None, None)), (second, (PARENT,) * 4)):
+        message = one["messages"][0]
+        assert message["user_action"] == "chat"
+        found = (one.pop("parent_id"), one.pop("parentId"), message.pop("parent_id"), message.pop("parentId"))
+        assert found == parents
+    assert first == second
 
 
 @pytest.mark.parametrize(
@@ -85,7 +125,7 @@ def test_time_is_in_seconds() -> None:
 def test_the_room_reckoned_around_the_text_is_enough(thinking: Thinking, search: bool) -> None:
     """With ids as long as the site's, and a model name longer than any of its own."""
     prompt = Prompt("x", "qwen3.5-omni-flash-2026-12-31-preview-thinking", thinking, search)
-    written = body.completion(body.question(prompt, 10_000), FID, Moment(9_999_999_999, FID))
+    written = body.completion(body.question(prompt, 10_000), Place(FID, FID), Moment(9_999_999_999, FID))
     assert len(written) - len('"x"') <= body.ENVELOPE
 
 
@@ -102,6 +142,7 @@ def test_the_limit_counts_bytes_of_the_text_as_json(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["搜索é", '"}],"model":"other"', "\n\t\\", "\u2028", "😀", ""])
 def test_the_text_arrives_as_it_is(text: str) -> None:
-    written = body.completion(body.question(Prompt(text, "m", Thinking(), False), 10_000), "c", Moment(0, FID))
+    asked = body.question(Prompt(text, "m", Thinking(), False), 10_000)
+    written = body.completion(asked, Place("c"), Moment(0, FID))
     assert json.loads(written)["messages"][0]["content"] == text
     assert json.loads(written)["model"] == "m"

@@ -21,6 +21,8 @@ from qwen_gateway.turn.events import (
     Event,
     Failed,
     Finished,
+    NativeCall,
+    NativeResult,
     Reasoning,
     SiteTool,
     Source,
@@ -48,7 +50,8 @@ def test_all_recordings_are_found() -> None:
 
 def told(path: Path) -> Told:
     """What a recording says, read line by line with the standard library."""
-    out: Told = {"text": "", "reasoning": "", "sources": [], "tools": [], "usage": None, "end": "upstream_incomplete"}
+    out: Told = {"text": "", "reasoning": "", "sources": [], "tools": [], "calls": [], "results": []}
+    out |= {"usage": None, "end": "upstream_incomplete"}
     rounds: list[dict[str, Any]] = [{}]
     summary: dict[str, Any] = {}
     for line in path.read_text("utf-8").split("\n"):
@@ -59,10 +62,12 @@ def told(path: Path) -> Told:
             delta = choice["delta"]
             phase, content, extra = delta["phase"], delta.get("content", ""), delta.get("extra", {})
             rounds[-1] = frame.get("usage") or rounds[-1]
-            if delta.get("role") == "function":
+            if phase == "answer" and "function_call" in delta and "function_id" not in delta:
+                _add_snapshot(out["calls"], delta["function_call"])
+            elif delta.get("role") == "function":
                 rounds.append({})
                 out["sources"] += extra.get("web_search_info", [])
-                out["tools"].append(delta["name"])
+                _add_result(out, delta)
             elif phase == "answer" and "function_call" not in delta:
                 out["text"] += content
                 if delta.get("status") == "finished" and "timestamp" not in frame:
@@ -88,11 +93,26 @@ def told(path: Path) -> Told:
     return out
 
 
+def _add_result(out: Told, delta: dict[str, Any]) -> None:
+    if delta["phase"] == "answer" and "function_id" not in delta:
+        out["results"].append([delta["name"], delta["content"]])
+    else:
+        out["tools"].append(delta["name"])
+
+
+def _add_snapshot(calls: list[list[str]], seen: dict[str, str]) -> None:
+    name, arguments = seen["name"], seen["arguments"]
+    if calls and calls[-1][0] == name and arguments.startswith(calls[-1][1]):
+        calls.pop()
+    calls.append([name, arguments])
+
+
 # --- the decoder, in the same words ---
 
 
 def said(events: Iterable[Event]) -> Told:
-    out: Told = {"text": "", "reasoning": "", "sources": [], "tools": [], "usage": None, "end": None}
+    out: Told = {"text": "", "reasoning": "", "sources": [], "tools": [], "calls": [], "results": []}
+    out |= {"usage": None, "end": None}
     before: Event | None = None
     for event in events:
         if isinstance(event, Text):
@@ -103,6 +123,10 @@ def said(events: Iterable[Event]) -> Told:
             out["sources"] += [{"url": s.url, "title": s.title, "snippet": s.snippet} for s in event.sources]
             assert isinstance(before, SiteTool)
             out["tools"].append(before.name)
+        elif isinstance(event, NativeCall):
+            _add_snapshot(out["calls"], {"name": event.name, "arguments": event.arguments})
+        elif isinstance(event, NativeResult):
+            out["results"].append([event.name, event.text])
         elif isinstance(event, Usage):
             figures = {"input": event.input, "output": event.output, "reasoning": event.reasoning}
             out["usage"] = {**figures, "cached": event.cached}
@@ -260,6 +284,20 @@ def end(*pieces: bytes) -> tuple[str, str]:
     assert comparable(decoded(bytewise(raw))) == comparable(events)
     found = said(events)
     return found["text"], found["end"]
+
+
+def native(arguments: object, name: str = "Bash", **more: object) -> bytes:
+    """A snapshot as the recording of 2026-09-01 has it, or with `more` keys."""
+    call = {"name": name, "arguments": arguments}
+    delta = {"role": "assistant", "content": "", "phase": "answer", "status": "typing", "function_call": call}
+    body = {"choices": [{"delta": {**delta, "extra": {"display_position": "answer"}, **more}}]}
+    return f"data: {json.dumps(body)}\n\n".encode()
+
+
+def answered(name: str = "Bash", **more: object) -> bytes:
+    delta = {"role": "function", "content": f"Tool {name} does not exists.", "phase": "answer", "name": name}
+    usage = {"usage": more.pop("usage")} if "usage" in more else {}
+    return line({"choices": [{"delta": {**delta, **more}}], **usage})
 
 
 def test_the_ids_of_the_answer_come_first() -> None:
@@ -481,7 +519,35 @@ USAGES: dict[str, tuple[list[bytes], Usage | None]] = {
     "empty behind figures": ([frame("a", usage=figures(5, 1)), frame("b", usage={})], Usage(5, 1)),
     "of two rounds": (
         [frame("a", usage=figures(10, 3, 1, 2)), RESULT, frame("b", usage=figures(20, 4, 2, 5))],
-        Usage(30, 7, 3, 7),
+        Usage(30, 7, 3, 7, context=24),
+    ),
+    "of three rounds": (
+        [
+            frame("a", usage=figures(10, 3)),
+            RESULT,
+            frame("b", usage=figures(20, 4)),
+            RESULT,
+            frame("c", usage=figures(30, 5)),
+        ],
+        Usage(60, 12, context=35),
+    ),
+    "of two rounds with two results, each with the figures so far": (
+        [frame("a", usage=figures(10, 3)), *[answered(usage=figures(10, 3))] * 2, frame("b", usage=figures(20, 4))],
+        Usage(30, 7, context=24),
+    ),
+    "of two rounds with two results, one of which has no figures": (
+        [frame("a", usage=figures(10, 3)), RESULT, answered(usage=figures(10, 3)), frame("b", usage=figures(20, 4))],
+        Usage(30, 7, context=24),
+    ),
+    "that goes on behind a result": (
+        [frame("a", usage=figures(10, 3)), RESULT, frame("b", usage=figures(10, 4))],
+        Usage(10, 4),
+    ),
+    "of two rounds of which the first has none": ([RESULT, frame("b", usage=figures(20, 4))], Usage(20, 4)),
+    "of two rounds of which the last has none": ([frame("b", usage=figures(20, 4)), RESULT, frame("c")], Usage(20, 4)),
+    "of two rounds with the same input": (
+        [frame("a", usage=figures(10, 9)), RESULT, frame("b", usage=figures(10, 2))],
+        Usage(20, 11, context=12),
     ),
     "without details": ([frame("a", usage={"input_tokens": 3, "output_tokens": 4})], Usage(3, 4)),
     "negative": ([frame("a", usage=figures(-5, 4))], None),
@@ -543,9 +609,101 @@ def test_a_call_of_a_site_tool_opens_another_round() -> None:
     assert decoded([call, RESULT, frame("a"), CLOSING]) == [SiteTool("bash"), SiteTool("bash"), Text("a"), Finished()]
 
 
-def test_the_arguments_and_results_of_site_tools_are_never_text() -> None:
-    told_ = {"role": "function", "name": "X", "content": "Tool X does not exists.", "phase": "answer"}
-    assert end(line({"choices": [{"delta": told_}]}), frame("a"), CLOSING) == ("a", "finished")
+@pytest.mark.parametrize("phase", ["answer", "bash", None])
+@pytest.mark.parametrize("number", [{}, {"function_id": "round_0_call_1"}])
+def test_the_arguments_and_results_of_tools_are_never_text(phase: str | None, number: dict[str, str]) -> None:
+    told_ = {"role": "function", "name": "X", "content": "Tool X does not exists.", "phase": phase, **number}
+    call = {"content": "", "phase": phase, "function_call": {"name": "X", "arguments": '{"a": 1}'}, **number}
+    pieces = [line({"choices": [{"delta": delta}]}) for delta in (call, told_)]
+    assert end(*pieces, frame("a"), CLOSING) == ("a", "finished")
+
+
+def test_the_recorded_calls_of_the_clients_tools_come_as_snapshots_and_then_their_results() -> None:
+    events = decoded([(TESTS / "corpus/sse_native_client_toolcalls_2026-09-01.txt").read_bytes()])
+    kinds = [type(event) for event in events]
+    assert kinds[:21] == [NativeCall] * 19 + [NativeResult] * 2
+    assert set(kinds[21:-1]) == {Text}
+    calls = [event for event in events if isinstance(event, NativeCall)]
+    assert calls[:2] == [NativeCall("SendMessage", ""), NativeCall("SendMessage", '{"to": ')]
+    assert calls[7] == calls[8] == NativeCall("SendMessage", '{"to": "riky", "message": "build is green"}')
+    assert calls[9] == NativeCall("Bash", "")
+    assert json.loads(calls[18].arguments)["description"] == "Check git status on user's machine"
+    assert events[20] == NativeResult("Bash", "Tool Bash does not exists.")
+
+
+def test_the_recorded_call_of_a_site_tool_is_nobody_elses() -> None:
+    events = decoded([(TESTS / "corpus/sse_code_interpreter_2026-09-01.txt").read_bytes()])
+    assert {type(event) for event in events} == {SiteTool, Failed}
+    assert SiteTool("code_interpreter") in events
+
+
+MARKS: list[dict[str, object]] = [
+    {"function_id": "round_0_call_1"},
+    {"function_id": 7},
+    {"phase": "web_search"},
+    {"phase": "tool_call"},
+    {"phase": None},
+    {"extra": {"function_id": "call_1"}},
+]
+
+
+@pytest.mark.parametrize("mark", MARKS, ids=str)
+def test_what_bears_a_mark_of_the_sites_own_tools_is_never_the_clients(mark: dict[str, object]) -> None:
+    call, result = native('{"query": "x"}', "web_search", **mark), answered("web_search", **mark)
+    assert decoded([call, result, frame("a"), CLOSING]) == [*[SiteTool("web_search")] * 2, Text("a"), Finished()]
+
+
+@pytest.mark.parametrize("mark", [{}, {"function_id": None}, {"function_id": ""}, {"extra": {}}, {"extra": 3}], ids=str)
+def test_a_call_without_such_a_mark_is_the_clients_whatever_its_name(mark: dict[str, object]) -> None:
+    call, result = native('{"query": "x"}', "web_search", **mark), answered("web_search", **mark)
+    assert decoded([call, result, frame("a"), CLOSING]) == [
+        NativeCall("web_search", '{"query": "x"}'),
+        NativeResult("web_search", "Tool web_search does not exists."),
+        Text("a"),
+        Finished(),
+    ]
+
+
+def test_a_call_and_nothing_else_is_an_answer_that_is_whole_only_with_its_end() -> None:
+    assert end(native('{"a": 1}'), CLOSING) == ("", "finished")
+    assert end(native('{"a": 1}')) == ("", "upstream_incomplete")
+    assert end(frame("a"), CLOSING, native('{"a": 1}')) == ("a", "upstream_incomplete")
+    assert end(frame("a"), CLOSING, answered()) == ("a", "upstream_incomplete")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"a": "é 😀"}', '{"a": "é 😀"}'),
+        ({"a": 1}, '{"a": 1}'),
+        (None, ""),
+        ("", ""),
+        ("not JSON", "not JSON"),
+    ],
+)
+def test_arguments_come_as_text_whatever_they_are(arguments: object, expected: str) -> None:
+    assert decoded([native(arguments), CLOSING])[0] == NativeCall("Bash", expected)
+
+
+def test_a_snapshot_that_ends_in_half_a_character_begins_the_next_one() -> None:
+    events = decoded([native('{"a": "x\ud83d'), native('{"a": "x😀"}'), CLOSING])
+    assert events[:2] == [NativeCall("Bash", '{"a": "x'), NativeCall("Bash", '{"a": "x😀"}')]
+    assert decoded([native('{"a\ude00": "x'), CLOSING])[0] == NativeCall("Bash", '{"a\ufffd": "x')
+
+
+def test_a_snapshot_with_stray_bytes_is_readable() -> None:
+    broken = native('{"a": "x"}').replace(b"x", b"\xff")
+    assert decoded([broken, CLOSING])[0] == NativeCall("Bash", '{"a": "\ufffd"}')
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(0, 1400), max_size=30),
+    st.lists(st.sampled_from(['{"a": "é', '{"a": "é😀"}', "", '{"a": "x\ud83d']), min_size=1, max_size=6),
+)
+def test_native_calls_are_the_same_for_any_cut(points: list[int], snapshots: list[str]) -> None:
+    raw = b"".join([*map(native, snapshots), answered(), frame("a"), CLOSING])
+    assert comparable(decoded(cut(raw, [min(p, len(raw)) for p in points]))) == comparable(decoded([raw]))
 
 
 def test_only_the_frame_that_closes_the_answer_settles_it() -> None:
@@ -559,14 +717,30 @@ def test_only_the_frame_that_closes_the_answer_settles_it() -> None:
 # --- pieces that have become the whole answer (F23) ---
 
 
+LONG_PIECE = "A sentence that is longer than what is kept of the beginning of an answer."
+
+
 def _pieces(*texts: str) -> bytes:
     frames = [{"choices": [{"delta": {"content": text, "phase": "answer", "status": "typing"}}]} for text in texts]
     return b"".join(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames)
 
 
-def test_an_answer_that_begins_to_repeat_itself_breaks_off() -> None:
-    raw = _pieces("alpha", " beta", "alpha beta gamma", "alpha beta gamma delta", "alpha beta gamma delta end")
-    failed = Decoder("c").feed(raw)[-1]
+@pytest.mark.parametrize(
+    ("texts", "at"),
+    [
+        (("alpha", " beta", "alpha beta gamma", "alpha beta gamma delta", "alpha beta gamma delta end"), 3),
+        (("I", "I am", "I am fine, and", "I am fine, and you?", "I am fine, and you? Well"), 3),
+        (("alpha beta", "alpha beta gamma", "alpha beta gamma delta"), 2),
+        ((LONG_PIECE, LONG_PIECE + " more", LONG_PIECE + " more, and more"), 2),
+        (("ha", "haha", "hahahahahaha", "hahahahahahaha", "hahahahahahaha, no", "hahahahahahaha, no more"), 5),
+    ],
+)
+def test_an_answer_that_begins_to_repeat_itself_breaks_off(texts: tuple[str, ...], at: int) -> None:
+    """at: the piece with which it is certain."""
+    decoder = Decoder("c")
+    for text in texts[:at]:
+        assert decoder.feed(_pieces(text)) == [Text(text)]
+    (failed,) = decoder.feed(_pieces(texts[at]))
     assert isinstance(failed, Failed)
     assert failed.fault.code == "upstream_changed"
 
@@ -578,6 +752,13 @@ def test_an_answer_that_begins_to_repeat_itself_breaks_off() -> None:
         ("ab", "abcdefghijkl", "something else", "ab"),
         ("Hello there, ", "Hello there, again"),
         ("a long first piece", "b", "a longer piece than the first", " and more"),
+        ("# Hi\n", "==========", "=========="),
+        ("# Hi\n", "==========", "===============", "===================="),
+        ("==========", "===============", "====================", "=" * 40),
+        ("ha", "hahahahaha", "hahahahahaha", "hahahahahahaha"),
+        ("alpha beta", "alpha beta gamma", "alpha beta gamma"),
+        ("alpha beta", "alpha beta gamma", " and then ", "alpha beta gamma delta"),
+        (LONG_PIECE, LONG_PIECE + "!", " So: ", LONG_PIECE + "! Yes.", "It ends."),
     ],
 )
 def test_pieces_that_are_alike_by_chance_are_text(texts: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from qwen_gateway.turn.faults import (
     Blocked,
     Busy,
     Challenged,
+    ChatBusy,
     ChatLost,
     ContentFiltered,
     ContextTooLong,
@@ -48,7 +49,7 @@ MEANT: dict[str, Expected] = {
     "task_not_found": (ChatLost, 502, "upstream_chat_lost", None),
     "chat_deleted": (ChatLost, 502, "upstream_chat_lost", None),
     "token_limit": (Busy, 503, "upstream_busy", 15),
-    "in_progress": (Busy, 503, "upstream_busy", 3),
+    "in_progress": (ChatBusy, 503, "upstream_busy", 3),
     "missing_chat_id": (Drift, 502, "upstream_changed", None),
     "too_many_messages": (Drift, 502, "upstream_changed", None),
     "file_info": (Drift, 502, "upstream_changed", None),
@@ -105,6 +106,47 @@ def test_what_the_site_says_is_shown_on_one_printable_line(name: str, expected: 
 
 def failure(code: str, details: str = "", **more: object) -> dict[str, Any]:
     return {"success": False, "data": {"code": code, "details": details, **more}}
+
+
+DELETED_WORDS = "This chat has been deleted. Please start a new chat to continue."
+NO_PARENT_WORDS = "Invalid input chat parent_id 0f2a5c8e-8f0b-4b7a-9d55-1c2d3e4f5a6b is not exist."
+
+OF_CHATS: dict[str, tuple[str, str]] = {
+    # words: what they mean; each comes beside every code that may stand there
+    "in_progress": ("The chat is in progress!", "in_progress"),
+    "no parent": (NO_PARENT_WORDS, "chat_deleted"),
+    "no chat": ("Invalid input chat_id x is not exist.", "chat_deleted"),
+    "deleted": (DELETED_WORDS, "chat_deleted"),
+}
+CODES = ["Bad_Request", "RequestValidationError", "internal_error", "Something_New", ""]
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize(("words", "meant"), OF_CHATS.values(), ids=OF_CHATS.keys())
+def test_what_is_said_of_a_chat_counts_beside_any_code_and_in_any_form(words: str, meant: str, code: str) -> None:
+    expected = MEANT[meant]
+    error = {"code": code, "details": words}
+    for body in ({"success": False, "data": error}, {"error": error}, {"error": words}, {"error": {"message": words}}):
+        raw = json.dumps(body).encode()
+        assert summary(faults.of_reply(200, JSON_TYPE, raw)) == expected
+        for before in (b"", SPOKEN):
+            decoder = Decoder("c")
+            last = (decoder.feed(before + b"data: " + raw + b"\n\n") + decoder.close())[-1]
+            assert isinstance(last, Failed)
+            assert summary(last.fault) == expected
+
+
+@pytest.mark.parametrize("code", ["CHAT_NOT_FOUND", "PARENT_NOT_FOUND"])
+@pytest.mark.parametrize("details", [DELETED_WORDS, NO_PARENT_WORDS, "", "something else"])
+def test_a_lost_chat_is_known_by_its_code_alone(code: str, details: str) -> None:
+    assert summary(faults.of_body(failure(code, details))) == MEANT["chat_deleted"]
+
+
+@pytest.mark.parametrize(
+    "words", ["The upload is in progress", "The file x is not exist.", "The file has been deleted"]
+)
+def test_what_is_said_of_other_things_is_nothing_of_a_chat(words: str) -> None:
+    assert summary(faults.of_body(failure("Bad_Request", words))) == MEANT["file_info"]
 
 
 BLOCKED: Expected = (Blocked, 503, "upstream_blocked", None)
@@ -171,6 +213,7 @@ DENIAL = b"<html><head><title>403</title></head><body>Access denied. Do not slid
 SLIDER = b'<!doctype html><meta name="aliyun_waf_aa" content="x"><div id="nc_1_n1z"></div>'
 CHALLENGE = MEANT["punish_captcha"]
 ERROR = MEANT["guest_video"]
+NOWHERE = MEANT["file_info"]
 LIMIT = (Throttled, 429, "upstream_rate_limited", None)
 
 REPLIES: dict[str, tuple[int, dict[str, str], bytes, Expected | None]] = {
@@ -197,7 +240,15 @@ REPLIES: dict[str, tuple[int, dict[str, str], bytes, Expected | None]] = {
     "403 of the application": (403, JSON_TYPE, b'{"detail": "Not authenticated"}', MEANT["unauthorized"]),
     "403 with an envelope": (403, JSON_TYPE, json.dumps(failure("Not_Found")).encode(), MEANT["chat_deleted"]),
     "451": (451, {}, b"", BLOCKED),
-    "404": (404, {}, b"", (ChatLost, 502, "upstream_chat_lost", None)),
+    "404": (404, {}, b"", NOWHERE),
+    "404 in a word": (404, {"content-type": "text/plain"}, b"Not Found", NOWHERE),
+    "404 of a framework": (404, JSON_TYPE, b'{"detail": "Not Found"}', NOWHERE),
+    "404 with a page": (404, HTML, b"<html><h1>404 Not Found</h1></html>", NOWHERE),
+    "404 called a page": (404, HTML, b"no", NOWHERE),
+    "a wall under 404": (404, HTML, SLIDER, CHALLENGE),
+    "404 with an envelope": (404, JSON_TYPE, json.dumps(failure("Not_Found")).encode(), MEANT["chat_deleted"]),
+    "404 with a code": (404, JSON_TYPE, json.dumps(failure("CHAT_NOT_FOUND")).encode(), MEANT["chat_deleted"]),
+    "404 that says it": (404, JSON_TYPE, json.dumps(failure("", DELETED_WORDS)).encode(), MEANT["chat_deleted"]),
     "413": (413, {}, b"", (ContextTooLong, 400, "context_length_exceeded", None)),
     "429": (429, {}, b"", LIMIT),
     "429 that waits": (429, {"retry-after": " 2 "}, b"", (Throttled, 429, "upstream_rate_limited", 2)),

@@ -13,6 +13,7 @@ from qwen_gateway.turn.events import Finished, Text
 from qwen_gateway.turn.faults import (
     Blocked,
     Challenged,
+    ChatLost,
     ContextTooLong,
     Drift,
     LoginExpired,
@@ -21,6 +22,7 @@ from qwen_gateway.turn.faults import (
     SiteFault,
 )
 from qwen_gateway.turn.flow import HttpCall, HttpReply
+from qwen_gateway.turn.places import Place, StoredMessage
 from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.turn.request import Thinking
 from qwen_gateway.upstreams.qwen import QwenSite, SiteConfig
@@ -63,6 +65,7 @@ FLOWS: dict[str, Flowing] = {
     "open_chat": lambda site: site.open_chat(WHO, AT, PROMPT, "title"),
     "stop": lambda site: site.stop(WHO, AT, "c", "a"),
     "discard": lambda site: site.discard(WHO, AT, "c"),
+    "read_chat": lambda site: site.read_chat(WHO, AT, "c"),
     "find_titled": lambda site: site.find_titled(WHO, AT, "title"),
     "models": lambda site: site.models(WHO, AT),
     "refresh": lambda site: site.refresh(WHO, AT),
@@ -133,11 +136,12 @@ def test_a_chat_without_an_id_is_drift(data: object) -> None:
 
 
 def test_the_question_goes_to_the_chat() -> None:
-    call = SITE.ask(WHO, AT, "c 1/&", SITE.question(PROMPT))
+    call = SITE.ask(WHO, AT, Place("c 1/&", "a"), SITE.question(PROMPT))
     assert (call.method, call.url) == ("POST", "https://chat.qwen.ai/api/v2/chat/completions?chat_id=c%201%2F%26")
     assert call.headers["Referer"] == "https://chat.qwen.ai/c/c%201%2F%26"
     assert call.headers["X-Accel-Buffering"] == "no"
     assert json.loads(call.body)["chat_id"] == "c 1/&"
+    assert json.loads(call.body)["parent_id"] == "a"
     assert json.loads(call.body)["messages"][0]["content"] == "hello"
 
 
@@ -193,11 +197,47 @@ def test_an_answer_is_stopped(answer: str | None, told: dict[str, str]) -> None:
         {"success": True},
         {"success": False, "data": {"code": "Not_Found"}},
         {"success": False, "data": {"code": "CHAT_NOT_FOUND"}},
+        {"success": False, "data": {"code": "Bad_Request", "details": "This chat has been deleted."}},
     ],
 )
 def test_a_chat_is_deleted_also_when_it_is_gone_already(answer: object) -> None:
     (call,), _ = drive(SITE.discard(WHO, AT, "a/b"), reply(answer))
     assert (call.method, call.url, call.body) == ("DELETE", "https://chat.qwen.ai/api/v2/chats/a%2Fb", b"")
+
+
+# --- reading a chat ---
+
+
+def test_a_chat_is_read_by_its_id() -> None:
+    history = {"messages": {"q": {"id": "q", "role": "user", "content": "hello", "done": True}}}
+    answer = reply({"success": True, "data": {"id": "a/b", "chat": {"history": history}}})
+    (call,), messages = drive(SITE.read_chat(WHO, AT, "a/b"), answer)
+    assert (call.method, call.url, call.body) == ("GET", "https://chat.qwen.ai/api/v2/chats/a%2Fb", b"")
+    assert messages == {"q": StoredMessage("q", None, "user", "hello", True)}
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        reply({"success": False, "data": {"code": "Not_Found", "details": "Chat not found"}}),
+        reply({"success": False, "data": {"code": "CHAT_NOT_FOUND"}}),
+        reply({"success": False, "data": {"code": "Not_Found"}}, 404),
+    ],
+)
+def test_a_chat_that_is_gone_is_lost(gone: HttpReply) -> None:
+    with pytest.raises(ChatLost):
+        drive(SITE.read_chat(WHO, AT, "c"), gone)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"Not Found", {"detail": "Not Found"}, b"<html><h1>404 Not Found</h1></html>"], ids=str
+)
+def test_an_address_that_is_not_there_says_nothing_of_a_chat(body: object) -> None:
+    nowhere = reply(body, 404)
+    for flow in (SITE.discard(WHO, AT, "c"), SITE.read_chat(WHO, AT, "c"), SITE.stop(WHO, AT, "c", "a")):
+        with pytest.raises(Drift, match="404"):
+            drive(flow, nowhere)
+    assert isinstance(SITE.refusal(nowhere.status, nowhere.headers, nowhere.body), Drift)
 
 
 # --- finding ---

@@ -5,6 +5,7 @@ from msgspec import Raw
 
 from qwen_gateway.turn.contracts import Moment, Question
 from qwen_gateway.turn.faults import ContextTooLong
+from qwen_gateway.turn.places import Place
 from qwen_gateway.turn.prompt import Prompt
 
 _encode = msgspec.json.Encoder().encode
@@ -33,7 +34,7 @@ def chat_type(prompt: Prompt) -> str:
 
 
 ENVELOPE = 1_200
-"""Bytes that the body has around the text; 1,076 with the longest ids and model names of September 2026."""
+"""Bytes that the body has around the text; 934 after a parent, with the longest model name of September 2026."""
 
 
 def question(prompt: Prompt, limit: int) -> Question:
@@ -49,9 +50,10 @@ def question(prompt: Prompt, limit: int) -> Question:
     return Question(prompt, Raw(text))
 
 
-def completion(asked: Question, chat_id: str, at: Moment) -> bytes:
-    """The bytes to POST."""
-    prompt = asked.prompt
+def completion(asked: Question, place: Place, at: Moment) -> bytes:
+    """The bytes to POST. A second question below one answer is an ordinary `chat` too: to branch, the web client's
+    `edit` (2026-09-25) names the same parent, and the parent alone decides where a question goes."""
+    prompt, chat_id, parent = asked.prompt, place.chat_id, place.parent
     kind, seconds = chat_type(prompt), int(at.now)
     return _encode(
         {
@@ -59,16 +61,16 @@ def completion(asked: Question, chat_id: str, at: Moment) -> bytes:
             "version": "2.1",
             "incremental_output": True,
             "chatId": chat_id,
-            "parentId": "",
+            "parentId": parent or "",
             "chat_id": chat_id,
             "chat_mode": "normal",
             "model": prompt.model,
-            "parent_id": None,
+            "parent_id": parent,
             "messages": [
                 {
                     "id": None,
                     "fid": at.request_id,
-                    "parentId": None,
+                    "parentId": parent,
                     "childrenIds": [],
                     "role": "user",
                     "content": asked.text,
@@ -81,7 +83,7 @@ def completion(asked: Question, chat_id: str, at: Moment) -> bytes:
                     "feature_config": _features(prompt),
                     "extra": {"meta": {"subChatType": kind}},
                     "sub_chat_type": kind,
-                    "parent_id": None,
+                    "parent_id": parent,
                 }
             ],
             "timestamp": seconds,

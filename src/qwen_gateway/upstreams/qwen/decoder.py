@@ -1,14 +1,13 @@
 """The site's stream → events of the turn.
 
-An answer has *rounds*: the model may say a sentence, call a tool of the site, and go on. Usage counts restart
-with each round (seen in the search recording, 2026-09-14: 1417/36, then 4519/255), so the last of each is
-added up. The stream ends by closing; the frame that closes the answer carries neither usage nor timestamp, while
-one that closes a round before a tool has a timestamp (all recordings of 2026).
+An answer has *rounds*: the model may say a sentence, call a tool, and go on (`usage` adds up what they cost). The
+stream ends by closing; the frame that closes the answer carries neither usage nor timestamp, while one that closes a
+round before a tool has a timestamp (all recordings of 2026).
 """
 
 import json
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -18,34 +17,21 @@ from qwen_gateway.turn.events import (
     Event,
     Failed,
     Finished,
+    NativeCall,
+    NativeResult,
     Reasoning,
     SiteTool,
     Source,
     Sources,
     Text,
-    Usage,
 )
 from qwen_gateway.turn.faults import Drift, Empty, Fault, Incomplete
 from qwen_gateway.upstreams.qwen import faults
-from qwen_gateway.upstreams.qwen.frames import MAX_FRAME, Delta, Frame, FrameReader, Unreadable, decode
+from qwen_gateway.upstreams.qwen.frames import MAX_FRAME, Delta, Frame, FrameReader, FunctionCall, Unreadable, decode
 from qwen_gateway.upstreams.qwen.summary import SummaryReader
+from qwen_gateway.upstreams.qwen.usage import Rounds
 
 _T = TypeVar("_T")
-
-
-class _Details(Struct, frozen=True):
-    reasoning_tokens: int = 0
-
-
-class _CacheDetails(Struct, frozen=True):
-    cached_tokens: int = 0
-
-
-class _Usage(Struct):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    output_tokens_details: _Details = _Details()
-    prompt_tokens_details: _CacheDetails = _CacheDetails()
 
 
 class _Doc(Struct):
@@ -58,6 +44,10 @@ class _Search(Struct):
     web_search_info: list[_Doc] = []
 
 
+class _Marks(Struct, frozen=True):
+    function_id: Any = None
+
+
 class _Entries(Struct, frozen=True):
     content: list[str] = []
 
@@ -67,14 +57,14 @@ class _Summary(Struct):
     summary_thought: _Entries = _Entries()
 
 
-_usage = msgspec.json.Decoder(_Usage).decode
 _search = msgspec.json.Decoder(_Search).decode
+_marks = msgspec.json.Decoder(_Marks).decode
 _summary = msgspec.json.Decoder(_Summary).decode
 
 SHORTEST_REPEAT = 10
 """Characters; below that, pieces that grow by chance (`1`, `12`, `123`) are too likely."""
-TOKENS_MAX = 100_000_000
-"""More than any model's context: figures above it, or below zero, are not believed."""
+HEAD = 32
+"""Characters of an answer's beginning that are kept, to know it again."""
 
 
 class Decoder:
@@ -87,11 +77,12 @@ class Decoder:
         self._held_line = b""  # a `data:` value that may go on in the next line
         self._surrogate = ""  # first half of a character that the site cut in two
         self._summary = SummaryReader()
-        self._round = Raw()  # latest usage of the running round
-        self._total = Usage(0, 0)
-        self._spoke = False  # text or reasoning came
+        self._rounds = Rounds()
+        self._spoke = False  # text or reasoning came, or a call that may be the client's
         self._length = 0  # of the answer so far
-        self._whole = ""  # a piece that may have been the whole answer so far
+        self._head = ""  # its first characters
+        self._whole = ""  # the last piece, if it began with all of the answer before it
+        self._again = 0  # how many did so in a row
         self._answered = False  # the answer's own end was seen and nothing came after it
         self._ended = False
 
@@ -102,8 +93,7 @@ class Decoder:
 
     @property
     def has_usage(self) -> bool:
-        total = self._sum()
-        return _believable(total) and total.input + total.output > 0
+        return self._rounds.total() is not None
 
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
@@ -175,7 +165,7 @@ class Decoder:
                 self._fail(_crossed(), events)
                 return
             if len(frame.usage) > 4:  # neither `{}` nor `null`
-                self._round = frame.usage
+                self._rounds.newest = frame.usage
             delta = frame.choices[0].delta
             if delta is None:
                 return
@@ -190,10 +180,13 @@ class Decoder:
             ):
                 # The next piece of the answer: nearly every frame, so it comes first and without a further call.
                 self._spoke, self._answered = True, False
-                if len(delta.content) >= SHORTEST_REPEAT and self._repeats(delta.content):
+                size = len(delta.content)
+                if (size > self._length or self._whole) and self._repeats(delta.content):
                     self._fail(_repeating(), events)
                     return
-                self._length += len(delta.content)
+                if self._length < HEAD:
+                    self._head = (self._head + delta.content)[:HEAD]
+                self._length += size
                 events.append(Text(delta.content))
             else:
                 self._delta(delta, frame.timestamp is None, events)
@@ -218,8 +211,7 @@ class Decoder:
         if delta.role == "function":
             self._tool_result(delta, events)
         elif delta.function_call is not None:
-            self._answered = False  # a tool of the site is being called: another round follows
-            events.append(SiteTool(delta.function_call.name or ""))
+            self._call(delta, delta.function_call, events)
         elif phase == "answer" or phase is None:
             if content:
                 self._spoke, self._answered = True, False
@@ -236,13 +228,19 @@ class Decoder:
                 events.append(Reasoning(text))
 
     def _repeats(self, content: str) -> bool:
-        """Whether the pieces have begun to repeat the whole answer so far, as a form that is not incremental does:
-        one that is longer than all before it, then one that begins with that one."""
-        if self._whole and content.startswith(self._whole):
-            return True
-        if len(content) > self._length > 0:
-            self._whole = content
-        return False
+        """Whether the pieces have begun to repeat the whole answer so far, as a form that is not incremental does: each
+        begins with all of the answer before it, and is longer. Once may be chance, twice in a row is not; but where the
+        text repeats itself (`ha`, `haha`, `hahaha`), pieces may be of any length, and that counts for nothing."""
+        before = self._whole
+        if not (before and len(content) > len(before) and content.startswith(before)):
+            self._again = 0
+            before = self._head if len(content) > self._length else ""
+            if not before or not content.startswith(before):
+                self._whole = ""
+                return False
+        self._whole = content
+        self._again += content.find(before, 1) < 0
+        return self._again > 1 and len(before) >= SHORTEST_REPEAT
 
     def _thinking(self, delta: Delta, events: list[Event]) -> None:
         text = ""
@@ -255,9 +253,20 @@ class Decoder:
             self._spoke = True
             events.append(Reasoning(text))
 
+    def _call(self, delta: Delta, call: FunctionCall, events: list[Event]) -> None:
+        self._answered = False  # another round follows
+        if _may_be_clients(delta):
+            self._spoke = True
+            events.append(NativeCall(call.name or "", call.text))
+        else:
+            events.append(SiteTool(call.name or ""))
+
     def _tool_result(self, delta: Delta, events: list[Event]) -> None:
         self._answered = False
-        self._close_round()
+        self._rounds.end()
+        if _may_be_clients(delta):
+            events.append(NativeResult(delta.name or "", _readable(delta.content or "")))
+            return
         events.append(SiteTool(delta.name or ""))
         if delta.phase == "web_search" and len(delta.extra):
             docs = _lenient(_search, delta.extra, _Search()).web_search_info
@@ -272,27 +281,7 @@ class Decoder:
         text, self._surrogate = self._surrogate + text, ""
         if "\ud800" <= text[-1] <= "\udbff":
             text, self._surrogate = text[:-1], text[-1]
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return text
-
-    def _sum(self) -> Usage:
-        """Tokens of the rounds before, and of the running one so far."""
-        before = self._total
-        if not len(self._round):
-            return before
-        one = _lenient(_usage, self._round, _Usage())
-        return Usage(
-            before.input + one.input_tokens,
-            before.output + one.output_tokens,
-            before.reasoning + one.output_tokens_details.reasoning_tokens,
-            before.cached + one.prompt_tokens_details.cached_tokens,
-        )
-
-    def _close_round(self) -> None:
-        self._total, self._round = self._sum(), Raw()
+        return _readable(text)
 
     def _end(self, events: list[Event]) -> None:
         if not self._spoke:
@@ -313,13 +302,27 @@ class Decoder:
             self._ended = True
 
     def _account(self, events: list[Event]) -> None:
-        self._close_round()
-        if self.has_usage:
-            events.append(self._total)
+        if usage := self._rounds.total():
+            events.append(usage)
 
 
-def _believable(usage: Usage) -> bool:
-    return all(0 <= n <= TOKENS_MAX for n in (usage.input, usage.output, usage.reasoning, usage.cached))
+def _may_be_clients(delta: Delta) -> bool:
+    """A call, or what the site says to it, that stands in the answer and lacks the number of a site's tool.
+
+    Nothing else tells them apart: a client may have a tool `web_search` of its own (recordings of 2026-09-01).
+    """
+    if delta.phase != "answer" or (len(delta.function_id) and bytes(delta.function_id) not in (b"null", b'""')):
+        return False
+    return not (len(delta.extra) and _lenient(_marks, delta.extra, _Marks()).function_id)
+
+
+def _readable(text: str) -> str:
+    """`text` without halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _is_frame(payload: bytes) -> bool:
@@ -332,7 +335,7 @@ def _is_frame(payload: bytes) -> bool:
 
 
 def _lenient(read: Callable[[Raw], _T], raw: Raw, otherwise: _T) -> _T:
-    """Side information (usage, sources, summaries) that cannot be read must not cost the answer."""
+    """Side information (sources, summaries) that cannot be read must not cost the answer."""
     try:
         return read(raw)
     except msgspec.DecodeError:

@@ -14,6 +14,7 @@ from qwen_gateway.turn.faults import (
     Blocked,
     Busy,
     Challenged,
+    ChatBusy,
     ChatLost,
     ContentFiltered,
     ContextTooLong,
@@ -63,12 +64,25 @@ def _daily(details: str, data: Mapping[str, Any]) -> Fault:
     )
 
 
-def _bad_request(details: str, _data: Mapping[str, Any]) -> Fault:
-    low = details.lower()
-    if "in progress" in low:
-        return Busy("Qwen is still writing an earlier answer in this chat. Try again shortly.", retry_after=3)
-    if "is not exist" in low:
+# What the site says of a chat. The words are genuine (2026), the code beside some of them was completed by those who
+# collected them (`errors.jsonl`): so they count beside every code that means nothing of its own.
+_IN_PROGRESS = re.compile(r"\bchat is in progress", re.IGNORECASE)
+_NO_SUCH = re.compile(r"\b(?:parent_id|chat(?:_id)?)\b.{0,200}\bis not exist", re.IGNORECASE | re.DOTALL)
+_DELETED = re.compile(r"\bchat has been deleted", re.IGNORECASE)
+
+
+def _of_chat(details: str) -> Fault | None:
+    if _IN_PROGRESS.search(details):
+        return ChatBusy("Qwen is still writing an earlier answer in this chat. Try again shortly.", retry_after=3)
+    if _NO_SUCH.search(details):
         return ChatLost("The chat's earlier message is gone at the site.")
+    return _lost(details, {}) if _DELETED.search(details) else None
+
+
+def _bad_request(details: str, _data: Mapping[str, Any]) -> Fault:
+    if (fault := _of_chat(details)) is not None:
+        return fault
+    low = details.lower()
     if "internal error" in low:  # mostly missing cookies (xiaoY233/Chat2API#97)
         return SiteError(
             "Qwen's site refused the request without a reason. It does so when cookies are missing: give the "
@@ -83,6 +97,8 @@ def _filtered(details: str, data: Mapping[str, Any]) -> Fault:
 
 
 def _server(details: str, _data: Mapping[str, Any]) -> Fault:
+    if (fault := _of_chat(details)) is not None:
+        return fault
     if "#token-limit" in details:
         return Busy("Qwen's back end is out of capacity for this model. Try again in a moment.", retry_after=15)
     said = f": {quoted(details)}" if details else ""
@@ -104,7 +120,7 @@ def _crowd(_details: str, _data: Mapping[str, Any]) -> Fault:
 
 
 def _schema(details: str, _data: Mapping[str, Any]) -> Fault:
-    return Drift(
+    return _of_chat(details) or Drift(
         f"Qwen's site wants the request in another shape: {quoted(details)}. The site may have changed; look "
         "for a newer version of the gateway."
     )
@@ -202,7 +218,7 @@ def challenge_page() -> Fault:
 _STATUS: dict[int, Callable[[float | None], Fault]] = {
     401: lambda _wait: LoginExpired(_LOGIN),
     403: lambda _wait: _blocked(403),
-    404: lambda _wait: _lost("", {}),
+    404: lambda _wait: _nowhere(),
     413: lambda _wait: ContextTooLong("Qwen's site refused the request as too large.", param="messages"),
     429: lambda wait: Throttled("Qwen's site says that there were too many requests.", retry_after=wait),
     451: lambda _wait: _blocked(451),
@@ -265,9 +281,17 @@ def _page(status: int, body: bytes) -> Fault:
     """What a page in place of an answer means. Under HTTP 200 it is a challenge, whatever it says (§8.1)."""
     if status >= 500:
         return SiteError(f"Qwen's site answered with an error page (HTTP {status}).")
+    if status == 404 and not _WALL.search(body):
+        return _nowhere()
     if status in _DENIED and not _WALL.search(body):
         return _blocked(status)
     return challenge_page()
+
+
+def _nowhere() -> Fault:
+    """An address, and not a chat: of that the site says in its envelope that it is gone, under HTTP 200 (2026-09). A
+    route that has moved, or a server that is just being replaced, must not have live chats taken for lost ones."""
+    return Drift("Qwen's site has nothing at an address that the gateway asks (HTTP 404). The site may have changed.")
 
 
 def _blocked(status: int) -> Fault:

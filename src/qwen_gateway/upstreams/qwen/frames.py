@@ -18,16 +18,33 @@ _NOTHING = Raw()
 
 
 class FunctionCall(Struct, gc=False):
+    """A call of a tool as far as it has come. `arguments`: JSON in a string."""
+
     name: str | None = None
+    arguments: Raw = _NOTHING
+
+    @property
+    def text(self) -> str:
+        """The arguments. An object in the place of a string, met nowhere yet, is text as well."""
+        try:
+            return _text(self.arguments)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            text = bytes(self.arguments).decode("utf-8", "replace")
+        if text[:1] == '"':
+            return str(json.loads(text))
+        return "" if text == "null" else text
 
 
 class Delta(Struct):
+    """`function_id`: the site's number for a call of one of its own tools, and nothing with any other."""
+
     content: str | None = None
     phase: str | None = None
     status: str | None = None
     role: str | None = None
     name: str | None = None
     function_call: FunctionCall | None = None
+    function_id: Raw = _NOTHING
     extra: Raw = _NOTHING
 
 
@@ -72,6 +89,7 @@ class Unreadable(Exception):
 
 
 _decode = msgspec.json.Decoder(Frame).decode
+_text = msgspec.json.Decoder(str).decode
 
 
 class FrameReader:
@@ -169,9 +187,21 @@ def _raw_fields(value: dict[str, Any]) -> dict[str, Any]:
             value[key] = _raw(value[key])
     choices = value.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and isinstance(delta := choice.get("delta"), dict) and "extra" in delta:
-            delta["extra"] = _raw(delta["extra"])
+        if isinstance(choice, dict) and isinstance(delta := choice.get("delta"), dict):
+            for key in ("extra", "function_id"):
+                if key in delta:
+                    delta[key] = _raw(delta[key])
+            if isinstance(call := delta.get("function_call"), dict) and "arguments" in call:
+                call["arguments"] = _raw_snapshot(call["arguments"])
     return value
+
+
+def _raw_snapshot(arguments: object) -> Raw:
+    """Without half a character at its end: the next snapshot has it whole, and must begin like this one."""
+    if isinstance(arguments, str):
+        whole = arguments[:-1] if "\ud800" <= arguments[-1:] <= "\udbff" else arguments
+        arguments = whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _raw(arguments)
 
 
 def _raw(value: object) -> Raw:

@@ -10,8 +10,9 @@ from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.contracts import Identity, Moment, Question, Tokens, User
 from qwen_gateway.turn.faults import ChatLost, Drift, Fault, LoginExpired
 from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply
+from qwen_gateway.turn.places import Place, StoredMessage
 from qwen_gateway.turn.prompt import Prompt
-from qwen_gateway.upstreams.qwen import body, catalog, faults, user
+from qwen_gateway.upstreams.qwen import body, catalog, faults, stored, user
 from qwen_gateway.upstreams.qwen.decoder import Decoder
 from qwen_gateway.upstreams.qwen.headers import SiteConfig, headers
 
@@ -50,15 +51,12 @@ class QwenSite:
     def question(self, prompt: Prompt) -> Question:
         return body.question(prompt, self._config.max_body)
 
-    def ask(self, who: Identity, at: Moment, chat_id: str, question: Question) -> HttpCall:
-        sent = headers(self._config, who, at, page=f"/c/{quote(chat_id, safe='')}")
+    def ask(self, who: Identity, at: Moment, place: Place, question: Question) -> HttpCall:
+        chat = quote(place.chat_id, safe="")
+        sent = headers(self._config, who, at, page=f"/c/{chat}")
         sent["X-Accel-Buffering"] = "no"
-        return HttpCall(
-            "POST",
-            f"{self._config.url}/api/v2/chat/completions?chat_id={quote(chat_id, safe='')}",
-            sent,
-            body.completion(question, chat_id, at),
-        )
+        url = f"{self._config.url}/api/v2/chat/completions?chat_id={chat}"
+        return HttpCall("POST", url, sent, body.completion(question, place, at))
 
     def decoder(self, chat_id: str) -> Decoder:
         return Decoder(chat_id)
@@ -80,13 +78,18 @@ class QwenSite:
         _envelope(reply)
 
     def discard(self, who: Identity, at: Moment, chat_id: str) -> Flow[None]:
-        """Deletes the chat. One that is gone already counts as deleted."""
+        """Deletes the chat. One that is gone already counts as deleted, if the site itself says so: an address that is
+        not there (HTTP 404 alone) means that this call has to be another one by now, and not that the chat is gone."""
         path = f"/api/v2/chats/{quote(chat_id, safe='')}"
         reply = yield HttpCall("DELETE", self._config.url + path, headers(self._config, who, at))
         try:
             _envelope(reply)
         except ChatLost:
             return
+
+    def read_chat(self, who: Identity, at: Moment, chat_id: str) -> Flow[dict[str, StoredMessage]]:
+        """Messages appear here a moment after their stream has ended, up to two seconds (2026-09)."""
+        return stored.read(_data((yield self._get(who, at, f"/api/v2/chats/{quote(chat_id, safe='')}"))), chat_id)
 
     def find_titled(self, who: Identity, at: Moment, title: str) -> Flow[str | None]:
         """Looks at the first page of chats (about 50): the chat was made a moment before a crash."""
