@@ -174,6 +174,9 @@ CHECKS: dict[str, tuple[Json, Callable[[Caught], bool]]] = {
     **{f"http_{status}": ({}, _status(status)) for status in (500, 502, 503, 504)},
     "challenge_html": ({}, lambda c: c.status == 200 and c.body.startswith(b"<") and b"aliyun_waf_aa" in c.body),
     "redirect": ({}, lambda c: c.status == 302 and ".invalid" in c.header("location")),
+    "chat_lost": ({}, _refusal("chat_deleted")),  # what is lost: test_losses
+    "chats_lost": ({}, _refusal("chat_deleted")),
+    "parent_lost": ({}, _refusal("parent_unknown")),
     "disconnect": ({}, _reset),
     "eof": ({}, _cut_off),
     "empty": ({}, lambda c: c.status == 200 and c.whole and c.body == b""),

@@ -1,46 +1,71 @@
 """Tool calls as text: the forms in which a model may write a call.
 
-Here: rendering, and reading from a prompt which form it teaches. Not here: the site's own `function_call`
-frames (`rounds`).
+Here: rendering calls, and giving a programmed turn what it can only know from the prompt. Not here: reading what a
+prompt teaches (`taught`), the site's own `function_call` frames (`rounds`).
 """
 
 import json
-import re
 
-from .turns import Style, ToolCall
+import msgspec
 
-_OPENING = re.compile(r"\[TOOL CALL(?: [^\]\s]+)?\]")
-_CLOSING = re.compile(r"\[END TOOL CALL(?: [^\]\s]+)?\]")
-_REMINDER = re.compile(r"^\[Reminder: .*", re.MULTILINE)
+from .taught import taught
+from .turns import Style, ToolCall, Turn
 
 
 def spoken(calls: list[ToolCall], style: Style, prompt: str) -> str:
     """The text of the calls, one block after another."""
-    match style:
-        case "hermes":
-            blocks = [f"<tool_call>\n{_payload(call)}\n</tool_call>" for call in calls]
-        case "coder_xml":
-            blocks = [_coder_block(call) for call in calls]
-        case _:
-            opening, end = taught_markers(prompt)
-            blocks = [f"{opening}\n{_payload(call)}\n{end}" for call in calls]
-    return "\n".join(blocks)
+    known = taught(prompt)
+    form = known.form if style in ("taught", "native") else style
+    return "\n".join(_block(call, form, known.nonce) for call in calls)
 
 
-def taught_markers(prompt: str) -> tuple[str, str]:
-    """The markers that this prompt teaches.
+def fitted(turn: Turn, prompt: str) -> Turn:
+    """The turn as it is played to this prompt: with its nonce, with calls repeated, and with those that are thought."""
+    if turn.nonce:
+        turn = _with_nonce(turn, turn.nonce, taught(prompt).nonce)
+    if turn.repeat_calls > 1:
+        turn = msgspec.structs.replace(turn, tool_calls=turn.tool_calls * turn.repeat_calls)
+    if turn.calls_in != "answer":
+        block = spoken(turn.tool_calls, turn.style, prompt)
+        thinking = f"{turn.thinking}\n\n{block}" if turn.thinking else block
+        turn = msgspec.structs.replace(turn, thinking=thinking, text=turn.answer())
+        if turn.calls_in == "thinking":
+            turn = msgspec.structs.replace(turn, tool_calls=[])
+    return turn
 
-    A closing reminder counts before anything else: what stands between may be quoted text (file contents,
-    tool results) that holds markers of another conversation.
-    """
-    reminders = _REMINDER.findall(prompt)
-    place = reminders[-1] if reminders and _OPENING.search(reminders[-1]) else prompt
-    opening, end = _OPENING.search(place), _CLOSING.search(place)
-    return (opening[0] if opening else "[TOOL CALL]", end[0] if end else "[END TOOL CALL]")
+
+def _with_nonce(turn: Turn, mark: str, nonce: str) -> Turn:
+    def put(text: str) -> str:
+        return text.replace(mark, nonce)
+
+    calls = [
+        ToolCall(name=call.name, arguments=put(call.arguments) if isinstance(call.arguments, str) else call.arguments)
+        for call in turn.tool_calls
+    ]
+    return msgspec.structs.replace(
+        turn,
+        text=None if turn.text is None else put(turn.text),
+        thinking=None if turn.thinking is None else put(turn.thinking),
+        chunks=[put(piece) for piece in turn.chunks] if isinstance(turn.chunks, list) else turn.chunks,
+        tool_calls=calls,
+    )
 
 
 def arguments_text(call: ToolCall) -> str:
     return call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments, ensure_ascii=False)
+
+
+def _block(call: ToolCall, form: str, nonce: str) -> str:
+    mark = f" {nonce}" if nonce else ""
+    match form:
+        case "hermes":
+            return f"<tool_call>\n{_payload(call)}\n</tool_call>"
+        case "coder_xml":
+            return _coder_block(call)
+        case "raw":
+            return "\n".join([f"[TOOL CALL{mark}] {call.name}", *_raw_lines(call), f"[END TOOL CALL{mark}]"])
+        case _:
+            return f"[TOOL CALL{mark}]\n{_payload(call)}\n[END TOOL CALL]"
 
 
 def _payload(call: ToolCall) -> str:
@@ -48,11 +73,20 @@ def _payload(call: ToolCall) -> str:
     return f'{{"name": {name}, "arguments": {arguments_text(call)}}}'
 
 
+def _raw_lines(call: ToolCall) -> list[str]:
+    if not isinstance(call.arguments, dict):
+        return [arguments_text(call)]
+    return [line for name, value in call.arguments.items() for line in (f"[ARG {name}]", _raw_value(value))]
+
+
 def _coder_block(call: ToolCall) -> str:
     """Qwen3-Coder's trained form: raw values, nothing escaped."""
     arguments = call.arguments if isinstance(call.arguments, dict) else {"arguments": call.arguments}
     lines = ["<tool_call>", f"<function={call.name}>"]
     for name, value in arguments.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        lines += [f"<parameter={name}>", text, "</parameter>"]
+        lines += [f"<parameter={name}>", _raw_value(value), "</parameter>"]
     return "\n".join([*lines, "</function>", "</tool_call>"])
+
+
+def _raw_value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

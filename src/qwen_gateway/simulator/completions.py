@@ -38,13 +38,15 @@ async def complete(request: web.Request) -> web.StreamResponse:
         site.tallies[seen.account].asked += 1
     try:
         ask, chat = _checked(request, body)
-        turn = _turn(site, ask)
+        turn = _turn(site, ask, chat)
     except (RefusedError, ShutOutError):
         seen.end("error")
         raise
     fault = faults.named(turn)
-    if fault is not None and fault.whole is not None and turn.after_chunks is None:
-        return await _refuse(request, turn, fault.whole, seen)
+    if fault is not None and turn.after_chunks is None:
+        reply = faults.loss(fault, site, chat, ask.parent) or fault.whole
+        if reply is not None:
+            return await _refuse(request, turn, reply, seen)
     return await _play(request, turn, ask, chat, seen)
 
 
@@ -65,22 +67,28 @@ def _see(request: web.Request, body: bytes) -> Seen:
     try:
         parsed = json.loads(body)
     except ValueError:
-        return Seen(raw_request(request, body.decode(errors="replace")))
+        return Seen(raw_request(request, body.decode(errors="replace")), size=len(body))
     try:
         message = parsed["messages"][0]
         features = message.get("feature_config", {})
     except (LookupError, TypeError, AttributeError):
-        return Seen(raw_request(request, parsed))
+        return Seen(raw_request(request, parsed), size=len(body))
     if not isinstance(features, dict):
         features = {}
     return Seen(
         raw_request(request, parsed),
+        size=len(body),
         prompt=str(message.get("content", "")),
         model=str(parsed.get("model", "")),
         chat_id=str(parsed.get("chat_id", "")),
+        parent=_text(parsed.get("parent_id")),
         files=list(message.get("files") or []),
         thinking=bool(features.get("thinking_enabled")),
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _checked(request: web.Request, body: bytes) -> tuple[Ask, Chat]:
@@ -96,11 +104,11 @@ def _checked(request: web.Request, body: bytes) -> tuple[Ask, Chat]:
     return ask, chat
 
 
-def _turn(site: Site, ask: Ask) -> Turn:
+def _turn(site: Site, ask: Ask, chat: Chat) -> Turn:
     turn = site.take(ask.prompt)
     if turn is not None:
         return turn
-    return Turn() if site.controlled else demo.turn(ask, site.delay_ms)
+    return Turn() if site.controlled else demo.turn(ask, chat.branch(ask.parent), site.delay_ms)
 
 
 async def _play(request: web.Request, turn: Turn, ask: Ask, chat: Chat, seen: Seen) -> web.StreamResponse:
@@ -108,7 +116,7 @@ async def _play(request: web.Request, turn: Turn, ask: Ask, chat: Chat, seen: Se
     stream = Stream(chat.id, seen)
     wire = Wire(request, stream, turn.tcp_bytes)
     ids = Ids(chat.id, str(uuid.uuid4()), str(uuid.uuid4()))
-    play = Play(wire, turn, ask, chat, ids)
+    play = Play(wire, turn, ask, chat, ids, site.switches.stored_after_ms / 1000)
     site.streams.add(stream)
     chat.running = True
     outcome: Status = "aborted"
@@ -122,13 +130,12 @@ async def _play(request: web.Request, turn: Turn, ask: Ask, chat: Chat, seen: Se
     except ConnectionError:
         outcome = "aborted"
     finally:
-        left = outcome == "aborted" and not seen.stopped
-        if left:
-            # The model goes on by itself when a client just leaves (late Sep 2026): the chat stays busy.
-            chat.busy_until = time.time() + site.switches.busy_after_abort_ms / 1000
         chat.running = False
         site.streams.discard(stream)
-        play.close(outcome == "error", unread=left)
+        play.close(outcome == "error")
+        if outcome == "aborted" and not seen.stopped:
+            # The model goes on by itself when a client just leaves (late Sep 2026): the chat stays busy.
+            play.leave(site.switches.busy_after_abort_ms / 1000)
         seen.end(outcome)
     return wire.response
 
@@ -172,9 +179,11 @@ async def stop(request: web.Request) -> web.Response:
         chat_id = request.query.get("chat_id") or body["chat_id"]
     except (ValueError, LookupError, TypeError) as error:
         raise RefusedError(REFUSALS["missing_chat_id"]) from error
-    if site.chat_of(user, str(chat_id)) is None:
+    chat = site.chat_of(user, str(chat_id))
+    if chat is None:
         raise RefusedError(REFUSALS["not_found"])
     site.stops += 1
+    chat.stop()
     for stream in site.streams:
         if stream.chat == chat_id:
             stream.stop()

@@ -4,6 +4,8 @@
 `POST /__sim/program {"turns": [TURN…]}`  appends answers to the queue; `{"site": {…}}` sets switches
 `GET  /__sim/requests`                    `{"requests": [SEEN…]}` since the last reset
 `GET  /__sim/state`                       chats with their trees, counters, and what each account has done
+`GET  /__sim/tree`                        every chat with all its messages, in plain words
+`POST /__sim/forget {"chats": […]}`       deletes chats (ids, or "all") or `nodes` (ids), as a person would by hand
 
 Once reset or program was called, a request with no fitting turn is answered `ok`; before that the demo
 responder answers. The keys of TURN and SEEN, the switches and the faults are explained in docs/simulator.md.
@@ -13,6 +15,7 @@ Not here: what the keys mean (`turns`, `site`, `seen`).
 """
 
 from collections import Counter
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -21,6 +24,7 @@ from . import faults
 from .accounts import Tally
 from .frames import Json, dumps
 from .site import SITE, Site, Switches
+from .tree import Chat
 from .turns import Turn
 
 
@@ -62,6 +66,49 @@ def _switch_complaint(switches: Switches) -> str | None:
             return f"`{key}` names no fault that can be a whole answer: {name}"
     complaints = (behaviour.complaint() for behaviour in switches.accounts.values())
     return next(filter(None, complaints), None)
+
+
+class _Forget(msgspec.Struct, forbid_unknown_fields=True):
+    chats: list[str] | Literal["all"] = msgspec.field(default_factory=list)
+    nodes: list[str] = msgspec.field(default_factory=list)
+    account: str | None = None
+
+
+async def forget(request: web.Request) -> web.Response:
+    site = request.app[SITE]
+    try:
+        wanted = msgspec.json.decode(await request.read(), type=_Forget)
+    except msgspec.DecodeError as error:
+        return _json({"error": str(error)}, status=400)
+    if (complaint := _forget_complaint(site, wanted)) is not None:
+        return _json({"error": complaint}, status=400)
+    for node, chat in _holders(site).items():
+        if node in wanted.nodes and node in chat.nodes:  # it may be gone with one above it
+            chat.lose(node)
+    if wanted.chats == "all":
+        return _json({"ok": True, "chats": site.delete_all(wanted.account), "nodes": len(wanted.nodes)})
+    for chat_id in wanted.chats:
+        site.chats[chat_id].deleted = True
+    return _json({"ok": True, "chats": len(wanted.chats), "nodes": len(wanted.nodes)})
+
+
+def _forget_complaint(site: Site, wanted: _Forget) -> str | None:
+    if wanted.account is not None and wanted.chats != "all":
+        return '`account` belongs to `"chats": "all"`'
+    chats = [] if wanted.chats == "all" else wanted.chats
+    holders = _holders(site)
+    unknown = [name for name in chats if name not in site.chats or site.chats[name].deleted]
+    unknown += [name for name in wanted.nodes if name not in holders]
+    return f"not there: {', '.join(unknown)}" if unknown else None
+
+
+def _holders(site: Site) -> dict[str, Chat]:
+    """The chat of each message, of those chats that are there."""
+    return {node: chat for chat in site.chats.values() if not chat.deleted for node in chat.nodes}
+
+
+async def tree(request: web.Request) -> web.Response:
+    return _json({"chats": [chat.told() for chat in request.app[SITE].chats.values()]})
 
 
 async def requests(request: web.Request) -> web.Response:
@@ -108,6 +155,8 @@ def routes() -> list[web.RouteDef]:
     return [
         web.post("/__sim/reset", reset),
         web.post("/__sim/program", program),
+        web.post("/__sim/forget", forget),
         web.get("/__sim/requests", requests),
+        web.get("/__sim/tree", tree),
         web.get("/__sim/state", state),
     ]

@@ -1,76 +1,104 @@
 """The demo responder: what the simulator says while nobody has programmed anything.
 
 Here: a few phrases it understands, so that a newcomer sees each part of the pipeline work. Deterministic, and
-honest about what it is. Not here: how an answer is sent (`scenes`, `play`).
+honest about what it is. It remembers nothing: what was said before it reads in the message, and in the branch of the
+chat above it. Not here: tools and answers of a given form (`errands`), how an answer is sent (`scenes`, `play`).
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .ask import Ask
+from .errands import SELF, errand, tools
+from .packed import entries, entry_count, words
+from .tree import Node
 from .turns import Document, Search, Turn
 
-SELF = "This is the simulator of Qwen Gateway, not a Qwen model."
 _ABILITIES = (
-    "I can “count to 10”, “repeat: …”, “think about …” (with thinking on), “search …”, and “list what I was sent”."
+    "I can “count to 10”, “repeat: …”, “think about …” (with thinking on), “search …”, “use the tool …” (with tools), "
+    "“remember the word tulip” and then “which word?”, and “list what I was sent”."
 )
-# A packed history has lines like `--- k7q2 4 user (answer this) ---` between its entries.
-_ENTRY = re.compile(r"^--- (?:\S+ )?\d+ (?P<role>\w+)(?: \([^)\n]*\))? ---$", re.MULTILINE)
-_END = re.compile(r"^--- (?:\S+ )?end ---$", re.MULTILINE)
-_TOOL = re.compile(r"^([A-Za-z_][\w.-]*)\([^\n]*\)[^\n]*$", re.MULTILINE)
+_WORD = re.compile(r"remember (?:that )?the word(?: is)?:?\s+[“\"']?([\w-]+)", re.IGNORECASE)
 
 
-def turn(ask: Ask, delay_ms: float) -> Turn:
+@dataclass(frozen=True)
+class _Heard:
+    """A question, and the messages above it in its chat, oldest first."""
+
+    ask: Ask
+    above: list[Node]
+
+
+def turn(ask: Ask, above: list[Node], delay_ms: float) -> Turn:
     """The answer to a prompt nobody has programmed one for."""
-    said = last_entry(ask.prompt)
-    found = Turn(text=_text(ask, said), delay_ms=delay_ms)
+    said = words(ask.prompt)
+    found = errand(ask, above, said)
+    if found is None:
+        found = Turn(text=_text(_Heard(ask, above), said))
+        if ask.chat_type == "search" or (ask.searching and said.lower().startswith("search")):
+            _add_search(found, said)
     if ask.thinking:
         _add_reasoning(found, said)
-    if ask.chat_type == "search" or (ask.searching and said.lower().startswith("search")):
-        _add_search(found, said)
+    found.delay_ms = delay_ms
     return found
 
 
-def last_entry(prompt: str) -> str:
-    """The entry to answer: the last of a packed history, or all of a plain prompt."""
-    entries = list(_ENTRY.finditer(prompt))
-    if not entries:
-        return prompt.strip()
-    end = _END.search(prompt, entries[-1].end())
-    return prompt[entries[-1].end() : end.start() if end else None].strip()
-
-
-def _text(ask: Ask, said: str) -> str:
+def _text(heard: _Heard, said: str) -> str:
     for phrase, answer in _PHRASES:
         if match := phrase.match(said):
-            return answer(ask, match)
+            return answer(heard, match)
     return f"{SELF} {_ABILITIES}\n\nYou wrote: {said[:200]}"
 
 
-def _counted(_: Ask, match: re.Match[str]) -> str:
+def _counted(_: _Heard, match: re.Match[str]) -> str:
     return f"{SELF}\n" + " ".join(str(number) for number in range(1, min(int(match[1]), 100) + 1))
 
 
-def _repeated(_: Ask, match: re.Match[str]) -> str:
+def _repeated(_: _Heard, match: re.Match[str]) -> str:
     return match[1].strip()
 
 
-def _listed(ask: Ask, _: re.Match[str]) -> str:
+def _remembered(_: _Heard, match: re.Match[str]) -> str:
+    return f"{SELF} I remember nothing myself. Ask me “which word?”, and I will look for “{match[1]}” above."
+
+
+def _recalled(heard: _Heard, _: re.Match[str]) -> str:
+    """From the message's own history, else from the branch of the chat: so it shows which of them came."""
+    *before, _last = entries(heard.ask.prompt)
+    if word := _word(before):
+        return f"{SELF} The word is “{word}”: it stands in the history that came with this message."
+    for up, node in enumerate(reversed(heard.above), 1):
+        if node.role == "user" and (word := _word(list(entries(node.content)))):
+            return f"{SELF} The word is “{word}”: it stands in this chat, {up} messages above."
+    return f"{SELF} I see no word to remember, neither in this message nor above it in this chat."
+
+
+def _word(entries: list[tuple[str, str]]) -> str | None:
+    """The word that the user asked to be remembered last."""
+    words = [word for role, text in entries if role == "user" for word in _WORD.findall(text)]
+    return str(words[-1]) if words else None
+
+
+def _listed(heard: _Heard, _: re.Match[str]) -> str:
+    ask = heard.ask
     files = [str(file.get("name", "?")) for file in ask.files if isinstance(file, dict)]
-    tools = _TOOL.findall(ask.prompt.partition("### Tool list")[2].partition("## Conversation")[0])
-    entries = len(_ENTRY.findall(ask.prompt))
+    names = [tool.name for tool in tools(ask, heard.above)]
     lines = [
         f"Files: {', '.join(files) or 'none'}",
-        f"Tools: {', '.join(tools) or 'none'}",
-        f"History entries: {max(entries, 1)}",
+        f"Tools: {', '.join(names) or 'none'}",
+        f"History entries: {entry_count(ask.prompt)}",
+        f"Messages above in this chat: {len(heard.above)}",
         f"Model: {ask.model}, thinking {'on' if ask.thinking else 'off'}",
     ]
     return f"{SELF} I was sent:\n" + "\n".join(f"- {line}" for line in lines)
 
 
-_PHRASES: tuple[tuple[re.Pattern[str], Callable[[Ask, re.Match[str]], str]], ...] = (
+_PHRASES: tuple[tuple[re.Pattern[str], Callable[[_Heard, re.Match[str]], str]], ...] = (
     (re.compile(r"count to (\d{1,9})\b", re.IGNORECASE), _counted),
     (re.compile(r"(?:repeat|say)\b:?\s+(.+)", re.IGNORECASE | re.DOTALL), _repeated),
+    (re.compile(rf"[^\n]*?{_WORD.pattern}", re.IGNORECASE), _remembered),
+    (re.compile(r"[^\n]*\b(?:which|what)\b[^\n]*\bword\b", re.IGNORECASE), _recalled),
     (re.compile(r"list\b|what was i sent|what were you sent", re.IGNORECASE), _listed),
 )
 

@@ -2,7 +2,7 @@
 
 Here: the names, what each does in a sentence, and who does it; sentences of the site become whole bodies or
 data lines here. Not here: the words (`refusals`), broken connections (`breaks`), strange events (`oddities`),
-strange content (`tangles`).
+strange content (`tangles`), lost chats (`losses`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from . import breaks, oddities, tangles
+from . import breaks, losses, oddities, tangles
 from .envelope import Refusal, RefusedError, marks, refuse
 from .frames import Event, Json, dumps
 from .play import Play
 from .refusals import REFUSALS
+from .site import Site
+from .tree import Chat
 from .turns import Turn
 
 Reply = Callable[[web.Request, Turn], web.Response]
@@ -22,12 +24,17 @@ Reply = Callable[[web.Request, Turn], web.Response]
 
 @dataclass(frozen=True)
 class Fault:
-    """A row. It can be the whole answer (`whole`), a line of a stream (`line`), or a way of playing (`play`)."""
+    """A row. It can be the whole answer (`whole`), a line of a stream (`line`), or a way of playing (`play`).
+
+    lose: something is lost at the site first, for good, of the chat that was asked in after a parent. Returns what
+    the site says then.
+    """
 
     says: str
     whole: Reply | None = None
     line: Refusal | None = None
     play: Callable[[Play], Awaitable[None]] | None = None
+    lose: Callable[[Site, Chat, str | None], Refusal] | None = None
 
 
 def _sentence(name: str) -> Fault:
@@ -88,6 +95,14 @@ _NAMED: dict[str, Fault] = {
             (504, "Gateway Timeout"),
         )
     },
+    "chat_lost": Fault("the chat is deleted by hand first, then as `chat_deleted`; JSON only", lose=losses.chat),
+    "chats_lost": Fault(
+        "all chats of the account are deleted first, then as `chat_deleted`; JSON only", lose=losses.chats
+    ),
+    "parent_lost": Fault(
+        "the message asked after is deleted first with all below it, then as `parent_unknown`; JSON only",
+        lose=losses.parent,
+    ),
     "challenge_html": Fault("the slider page, HTML with HTTP 200", whole=_slider),
     "redirect": Fault("302 to a login page on another host", whole=_redirect),
     "disconnect": Fault("RST before any byte, or after `after_chunks` frames", play=breaks.disconnect),
@@ -167,6 +182,14 @@ FAULTS: dict[str, Fault] = {
 
 def named(turn: Turn) -> Fault | None:
     return None if turn.error is None else FAULTS[turn.error.lower()]
+
+
+def loss(fault: Fault, site: Site, chat: Chat, parent: str | None) -> Reply | None:
+    """Loses what this fault wants lost, if anything: the answer that follows from it."""
+    if fault.lose is None:
+        return None
+    refusal = fault.lose(site, chat, parent)
+    return lambda request, _: refuse(request, refusal)
 
 
 def complaint(turn: Turn) -> str | None:

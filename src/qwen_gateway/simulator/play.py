@@ -4,6 +4,7 @@ Here: sending frames in order, remembering what was said, and the plain course o
 frames themselves (`scenes`) and the ways in which an answer goes wrong (`faults`).
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -19,7 +20,8 @@ from .wire import Wire
 class Play:
     """An answer in progress."""
 
-    def __init__(self, wire: Wire, turn: Turn, ask: Ask, chat: Chat, ids: Ids) -> None:
+    def __init__(self, wire: Wire, turn: Turn, ask: Ask, chat: Chat, ids: Ids, stored_after: float = 0) -> None:
+        """`stored_after`: seconds after the end of the stream until the chat shows the question and its answer."""
         self.wire = wire
         self.turn = turn
         self.ask = ask
@@ -27,6 +29,7 @@ class Play:
         self.frames: deque[Frame] = deque()
         self.finished = False
         self._chat = chat
+        self._stored_after = stored_after
         self._answer: Node | None = None
 
     def load(self, turn: Turn, pictures: list[Picture]) -> None:
@@ -52,7 +55,7 @@ class Play:
     def store(self, frame: Frame) -> None:
         """The chat's new nodes come with the first frame, their text with the others."""
         if isinstance(frame, Created):
-            self._answer = self._chat.begin(self.ask.node(), self.ids)
+            self._answer = self._chat.begin(self.ask.node(), self.ids, hidden=self._stored_after > 0)
         elif isinstance(frame, Delta) and self._answer is not None:
             self._answer.content += frame.text
 
@@ -90,11 +93,15 @@ class Play:
         """How long a waiting fault waits; tests shorten it."""
         return default if self.turn.seconds is None else self.turn.seconds
 
-    def close(self, failed: bool, unread: bool) -> None:
-        """Settles the stored answer. The site never learns that a client just left (`unread`): it says all."""
+    def close(self, failed: bool) -> None:
+        """Settles the stored answer: it is as long as what was said."""
         if self._answer is None:
             return
-        if unread:
-            self._answer.content += "".join(frame.text for frame in self.frames if isinstance(frame, Delta))
         self._answer.error = "interrupted" if failed else None
         self._answer.done = True
+        self._chat.show(self._answer, time.time() + self._stored_after)
+
+    def leave(self, seconds: float) -> None:
+        """The site never learns that a client just left: it says all, which takes so long."""
+        unsaid = "".join(frame.text for frame in self.frames if isinstance(frame, Delta))
+        self._chat.leave(self._answer, unsaid, seconds)

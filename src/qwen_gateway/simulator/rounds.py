@@ -76,10 +76,14 @@ def native_calls(calls: list[ToolCall], ids: Ids, meter: Meter) -> Iterator[Delt
         step = max(1, -(-len(text) // 4))
         for arguments in [text[:end] for end in range(0, len(text), step)] + [text, text]:
             yield _call_frame("answer", call.name, arguments, ids, meter)
-    for call in calls:
-        miss = piece("answer", f"Tool {call.name} does not exists.")
-        delta = {**miss, "role": "function", "name": call.name}
-        yield Delta(delta, ids.response, usage=meter.reading(), stamp=now())
+    for call, text in zip(calls, misses(calls), strict=True):
+        delta = {**piece("answer", text), "role": "function", "name": call.name}
+        yield Delta(delta, ids.response, usage={}, stamp=now())
+
+
+def misses(calls: list[ToolCall]) -> list[str]:
+    """What the platform tells the model of calls whose tools it does not have."""
+    return [f"Tool {call.name} does not exists." for call in calls]
 
 
 def narration(calls: list[ToolCall]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from . import rounds
 from .ask import Ask
-from .calls import spoken
+from .calls import fitted, spoken
 from .frames import Created, Delta, Frame, Ids, Json, closing, keep_alive, now, piece
 from .turns import Search, Turn, Usage, pieces
 from .usage import Meter
@@ -20,6 +20,7 @@ _MARK = re.compile(r"(\[\[\d*)(\d\]\])")
 
 def scene(ask: Ask, turn: Turn, ids: Ids, pictures: list[rounds.Picture]) -> Iterator[Frame]:
     """All frames of an answer, from `response.created` to the closing frame."""
+    turn = fitted(turn, ask.prompt)
     yield Created(ids)
     for _ in range(turn.keep_alives):
         yield keep_alive(ids)
@@ -30,8 +31,9 @@ def scene(ask: Ask, turn: Turn, ids: Ids, pictures: list[rounds.Picture]) -> Ite
 
 
 def _content(ask: Ask, turn: Turn, ids: Ids, pictures: list[rounds.Picture]) -> Iterator[Delta]:
-    # Programmed counts are those of the last round; a search makes two.
-    meter = Meter(ask.prompt, Usage() if turn.search else turn.usage, reasons=bool(turn.thinking))
+    # Programmed counts are those of the last round.
+    usage = Usage() if turn.search or _is_intercepted(turn) else turn.usage
+    meter = Meter(ask.prompt, usage, reasons=bool(turn.thinking))
     if turn.thinking:
         yield from _reasoning(ask, turn, ids, meter)
     if pictures:
@@ -87,14 +89,21 @@ def _searched(ask: Ask, turn: Turn, found: Search, ids: Ids, first: Meter) -> It
     yield from _text(pieces(found.lead, None), ids, first)
     yield Delta(piece("answer", "", "finished"), ids.response, stamp=now())
     yield from rounds.search(found, ids, first)
-    yield from _said(ask, turn, ids, Meter(ask.prompt + rounds.observation(found.docs), turn.usage))
+    usage = Usage() if _is_intercepted(turn) else turn.usage
+    yield from _said(ask, turn, ids, Meter(ask.prompt + rounds.observation(found.docs), usage))
+
+
+def _is_intercepted(turn: Turn) -> bool:
+    """The site takes the calls for its own, and the model goes on in another round."""
+    return bool(turn.tool_calls) and turn.style == "native"
 
 
 def _said(ask: Ask, turn: Turn, ids: Ids, meter: Meter) -> Iterator[Delta]:
     text = turn.answer()
-    if turn.tool_calls and turn.style == "native":
+    if _is_intercepted(turn):
         yield from _text(pieces(text, turn.chunks), ids, meter)
         yield from rounds.native_calls(turn.tool_calls, ids, meter)
+        meter = meter.next_round("\n".join(rounds.misses(turn.tool_calls)), turn.usage)
         yield from _text(pieces(rounds.narration(turn.tool_calls), None), ids, meter)
     elif turn.tool_calls:
         block = spoken(turn.tool_calls, turn.style, ask.prompt)

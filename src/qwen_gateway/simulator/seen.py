@@ -16,13 +16,15 @@ Status = Literal["complete", "aborted", "error"]
 
 @dataclass
 class Seen:
-    """One request. Listed as soon as it arrives: `ended` is null while its answer runs."""
+    """One request. Listed as soon as it arrives: `ended` is null while its answer runs. `size`: bytes of its body."""
 
     raw: Json
     account: str | None = None
     prompt: str = ""
     model: str = ""
     chat_id: str = ""
+    parent: str | None = None
+    size: int = 0
     files: list[object] = field(default_factory=list)
     thinking: bool = False
     aborted: bool = False

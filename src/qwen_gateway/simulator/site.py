@@ -40,6 +40,7 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     chats_new_fault: str | None = None
     delete_fault: str | None = None
     busy_after_abort_ms: float = 0
+    stored_after_ms: float = 0
     refuse_connections: bool = False
     accounts: dict[str, Behaviour] = msgspec.field(default_factory=dict)
 
@@ -117,6 +118,13 @@ class Site:
         """A chat that this account may see."""
         chat = self.chats.get(chat_id)
         return chat if chat is not None and chat.user == user and not chat.deleted else None
+
+    def delete_all(self, user: str | None = None) -> int:
+        """What somebody does by hand in a browser: the chats of an account (all of them) are gone. How many were."""
+        there = [chat for chat in self.chats.values() if user in {None, chat.user} and not chat.deleted]
+        for chat in there:
+            chat.deleted = True
+        return len(there)
 
     def behaviour(self, user: str) -> Behaviour:
         return self.switches.accounts.get(user, _FINE)

@@ -51,7 +51,7 @@ class RawBytes(msgspec.Struct, forbid_unknown_fields=True):
     base64: str
 
 
-Style = Literal["taught", "hermes", "coder_xml", "native"]
+Style = Literal["taught", "bracket", "raw", "hermes", "coder_xml", "native"]
 
 
 class Turn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -66,6 +66,9 @@ class Turn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     search: Search | None = None
     tool_calls: list[ToolCall] = msgspec.field(default_factory=list)
     style: Style = "taught"
+    repeat_calls: int = 1
+    calls_in: Literal["answer", "thinking", "both"] = "answer"
+    nonce: str | None = None
     images: list[str] = msgspec.field(default_factory=list)
     chunks: int | list[str] | None = None
     tcp_bytes: int | None = None
@@ -107,6 +110,11 @@ class Turn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             (isinstance(self.chunks, int) and self.chunks < 1, "`chunks` must be at least 1"),
             (listed and self.text not in {None, self.answer()}, "`chunks` as a list must join to `text`"),
             (self.tcp_bytes is not None and self.tcp_bytes < 1, "`tcp_bytes` must be at least 1"),
+            (self.repeat_calls < 1, "`repeat_calls` must be at least 1"),
+            (self.repeat_calls > 1 and not self.tool_calls, "`repeat_calls` wants `tool_calls`"),
+            (self.calls_in != "answer" and not self.tool_calls, "`calls_in` wants `tool_calls`"),
+            (self.calls_in != "answer" and self.style == "native", "`native` calls stand in the answer only"),
+            (self.nonce == "", "`nonce` must not be empty"),
             (self.images and (self.tool_calls or self.search), "`images` go with no `tool_calls` or `search`"),
         )
         return next((text for wrong, text in complaints if wrong), self._encoding_complaint())

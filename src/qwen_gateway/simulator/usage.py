@@ -20,6 +20,13 @@ class Meter:
         self._reasoning = 0
         self._reasons = reasons
 
+    def next_round(self, added: str, wanted: Usage) -> "Meter":
+        """The counter of the round after this one. `added`: what the model reads besides what it has said."""
+        following = Meter("", wanted)
+        if wanted.input is None:
+            following._input = self._input + self._output + len(added) // 4
+        return following
+
     def tick(self) -> Json:
         self._output = _capped(self._output + 1, self._wanted.output)
         return self.reading()
