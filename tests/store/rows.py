@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from qwen_gateway.relay.ports import UsageRow
-from qwen_gateway.store.database import Database, Work
+from qwen_gateway.store.database import Database, WorkInOne
 from qwen_gateway.turn.faults import StorageUnavailable
 
 Result = TypeVar("Result")
@@ -29,21 +29,21 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Flaky(Database):
-    """down: does nothing but raise. losing: how many times it commits and then says that it did not. held: writes
-    wait until it is set. writes: how many have been tried."""
+    """Of what is written in one. down: does nothing but raise. losing: how many times it commits and then says that it
+    did not. held: writes wait until it is set. writes: how many have been tried."""
 
     down = False
     losing = 0
     held: asyncio.Event | None = None
     writes = 0
 
-    async def write(self, work: Work[Result]) -> Result:
+    async def write_in_one(self, work: WorkInOne[Result]) -> Result:
         self.writes += 1
         if self.held is not None:
             await self.held.wait()
         if self.down:
             raise StorageUnavailable("down", retry_after=2)
-        result = await super().write(work)
+        result = await super().write_in_one(work)
         if self.losing:
             self.losing -= 1
             raise StorageUnavailable("its answer was lost", retry_after=2)

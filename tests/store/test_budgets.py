@@ -12,7 +12,7 @@ from tests.store.rows import Flaky, Result, until
 from qwen_gateway.relay.ports import Budgets
 from qwen_gateway.store import budgets as module
 from qwen_gateway.store.budgets import SqlBudgets
-from qwen_gateway.store.database import Database, StorageBroken, Work
+from qwen_gateway.store.database import Database, StorageBroken, WorkInOne
 from qwen_gateway.turn.faults import StorageUnavailable
 
 DAY = 20_000
@@ -270,10 +270,10 @@ class Slow(Database):
         self.go = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def write(self, work: Work[Result]) -> Result:
+    async def write_in_one(self, work: WorkInOne[Result]) -> Result:
         async def later() -> None:
             await self.go.wait()
-            await Database.write(self, work)
+            await Database.write_in_one(self, work)
 
         self.tasks.append(asyncio.create_task(later()))
         raise StorageUnavailable("silent", retry_after=2)
@@ -290,3 +290,20 @@ async def test_a_bug_below_is_told_to_those_who_wait(flaky: Flaky, monkeypatch: 
 
 async def gathered(*tasks: asyncio.Task[int | None] | asyncio.Task[None]) -> list[object]:
     return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+
+async def test_in_a_crowd_a_smaller_one_may_fit_where_larger_ones_did_not(database: Database) -> None:
+    budgets = SqlBudgets(database)
+    first = asyncio.create_task(budgets.reserve("warm", DAY, 1, 10))  # the others share the next transaction
+    await asyncio.sleep(0)
+    crowd = await asyncio.gather(*(budgets.reserve("k", DAY, tokens, 100) for tokens in (60, 60, 70, 30, 30, 10, 10)))
+    assert crowd == [60, None, None, 90, None, 100, None]
+    assert (await first, await budgets.used(DAY)) == (1, {"warm": 1, "k": 100})
+
+
+async def test_what_is_used_on_several_days_is_told_apart_when_asked_at_once(database: Database) -> None:
+    budgets = SqlBudgets(database)
+    await asyncio.gather(budgets.reserve("a", DAY, 1, 9), budgets.reserve("a", DAY + 1, 2, 9))
+    days = [DAY, DAY + 1, DAY, DAY + 2]
+    told = await asyncio.gather(*(budgets.used(day) for day in days))
+    assert told == [{"a": 1}, {"a": 2}, {"a": 1}, {}]

@@ -25,6 +25,7 @@ FULL = KeyRecord(
     requests_per_minute=0,
     concurrency=3,
     tokens_per_day=2**40,
+    continuation="replay",
 )
 
 

@@ -12,11 +12,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from msgspec import structs
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from qwen_gateway.relay.ports import KeyRecord, Secret
 from qwen_gateway.store import migrate
+from qwen_gateway.store.conversations import SqlConversations
 from qwen_gateway.store.database import Database
+from qwen_gateway.store.keys import SqlKeys
 from qwen_gateway.store.migrate import MIGRATIONS, MigrationFailed, NewerSchema, prepare
 from qwen_gateway.store.schema import metadata
 
@@ -26,8 +30,8 @@ LATER = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -35,6 +39,11 @@ def upgrade() -> None:
     op.execute("UPDATE revisions SET number = number + 1")
 """
 FAILING = LATER.replace("UPDATE revisions", "UPDATE no_such_table")
+FIRST_KEY = """
+INSERT INTO keys (id, digest, name, role, created_at, enabled, models, endpoints, concurrency)
+VALUES ('k1', :digest, 'laptop', 'viewer', 2.5, :yes, '["qwen3*"]', '[]', 3)
+"""
+"""A key as the first schema has it."""
 ANOTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
@@ -67,7 +76,7 @@ def later(tmp_path: Path) -> Path:
 def with_second(folder: Path, migration: str) -> Path:
     """The real migrations and one more."""
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_later.py").write_text(migration)
+    (folder / "versions" / "0004_later.py").write_text(migration)
     return folder
 
 
@@ -144,9 +153,31 @@ async def test_an_earlier_schema_is_brought_up_to_date_and_keeps_its_rows(databa
     assert await scalar(database, "SELECT number FROM revisions WHERE name = 'keys'") == 42
 
 
+def up_to(folder: Path, last: str) -> Path:
+    """The migrations that an earlier version had."""
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (folder / "versions").iterdir():
+        if path.name.split("_")[0] > last:
+            path.unlink()
+    return folder
+
+
+async def test_keys_and_accounts_of_the_first_schema_are_kept(database: Database, tmp_path: Path) -> None:
+    await prepare(database, backups=None, migrations=up_to(tmp_path / "first", "0001"))
+    assert not {"chats", "nodes"} & await tables(database)
+    await database.write(lambda c: c.execute(text(FIRST_KEY), {"digest": b"\x01\x02", "yes": True}))
+    await prepare(database, backups=None)
+    was = KeyRecord("k1", Secret(b"\x01\x02"), "laptop", "viewer", 2.5, models=("qwen3*",), concurrency=3)
+    store = SqlKeys(database)
+    assert await store.load() == [was]
+    assert await store.replace(structs.replace(was, continuation="suffix"))
+    assert await store.load() == [structs.replace(was, continuation="suffix")]
+    assert await SqlConversations(database).count() == {}
+
+
 async def test_a_later_schema_is_refused_with_its_number_and_what_to_do(database: Database, later: Path) -> None:
     await prepare(database, backups=None, migrations=later)
-    with pytest.raises(NewerSchema, match=r"schema 0002, .* knows up to 0001.* Start that version again"):
+    with pytest.raises(NewerSchema, match=r"schema 0004, .* knows up to 0003.* Start that version again"):
         await prepare(database, backups=None)
     assert "colour" in await columns(database)
 
@@ -157,7 +188,7 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(database: Da
         await prepare(database, backups=None, migrations=with_second(tmp_path / "failing", FAILING))
     assert "colour" not in await columns(database)
     assert await scalar(database, "SELECT max(number) FROM revisions") == 0
-    assert await scalar(database, "SELECT version_num FROM schema_version") == "0001"
+    assert await scalar(database, "SELECT version_num FROM schema_version") == "0003"
     await prepare(database, backups=None, migrations=with_second(tmp_path / "mended", LATER))
     assert "colour" in await columns(database)
 
@@ -220,14 +251,14 @@ async def migrated(file: Path, backups: Path, migrations: Path) -> None:
 async def test_a_file_is_copied_before_it_is_migrated(file: Path, later: Path, tmp_path: Path) -> None:
     await migrated(file, tmp_path / "backups", later)
     (copy,) = (tmp_path / "backups").iterdir()
-    assert copy.name.startswith("gateway-0001-2")
+    assert copy.name.startswith("gateway-0003-2")
     assert copy.suffix == ".sqlite3"
     if sys.platform != "win32":
         assert copy.stat().st_mode & 0o777 == 0o600
         assert copy.parent.stat().st_mode & 0o777 == 0o700
     connection = sqlite3.connect(copy)
     try:
-        assert connection.execute("SELECT version_num, number FROM schema_version, revisions").fetchone() == ("0001", 7)
+        assert connection.execute("SELECT version_num, number FROM schema_version, revisions").fetchone() == ("0003", 7)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     finally:
         connection.close()

@@ -77,3 +77,12 @@ def test_neither_the_vault_nor_its_errors_show_a_key() -> None:
     assert NEW.decode() not in shown
     assert OLD.decode() not in shown
     assert repr(vault) == "Vault(…)"
+
+
+def test_what_is_derived_is_the_same_for_the_same_key_and_purpose_and_says_nothing_of_the_key() -> None:
+    derived = Vault([NEW, OLD]).derived("conversations")
+    assert derived == Vault([NEW]).derived("conversations")
+    assert len(derived) == 32
+    assert derived != Vault([NEW]).derived("another")
+    assert derived != Vault([OLD]).derived("conversations")
+    assert NEW not in derived

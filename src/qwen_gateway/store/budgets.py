@@ -1,19 +1,20 @@
 """Tokens that each key has used, per day, in the database.
 
 Whether a reservation fits is decided by the statement that makes it, so no two can overspend. What comes while a
-transaction runs shares the next one: on SQLite a transaction costs 2 ms, whatever is in it (measured 2026-11-21).
+transaction runs shares the next one: on SQLite one costs 0.2 ms CPU, and each change in it 0.01 (measured 2026-11-21).
 """
 
 import asyncio
+import math
 from functools import partial
 from itertools import groupby
 
 import structlog
 from msgspec import Struct
-from sqlalchemy import BigInteger, Executable, bindparam, case, select
+from sqlalchemy import BigInteger, Connection, Executable, bindparam, case, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from qwen_gateway.store.batches import Batches, again
 from qwen_gateway.store.database import Database
 from qwen_gateway.store.schema import budgets
 from qwen_gateway.turn.faults import StorageUnavailable
@@ -55,6 +56,7 @@ class SqlBudgets:
         self._settle = _upsert(database, limited=False)
         self._waiting: list[_Change] = []
         self._writing: asyncio.Task[None] | None = None
+        self._used = Batches(self._used_on, most=BATCH)
 
     async def reserve(self, key: str, day: int, tokens: int, limit: int) -> int | None:
         if tokens > limit:
@@ -77,11 +79,19 @@ class SqlBudgets:
             await asyncio.shield(self._add(key, day, max(-MOST, min(change, MOST)), None))
 
     async def used(self, day: int) -> dict[str, int]:
-        async def work(connection: AsyncConnection) -> dict[str, int]:
-            found = await connection.execute(select(budgets.c.key, budgets.c.used).where(budgets.c.day == day))
-            return {row.key: row.used for row in found}
+        return await self._used.ask(day)
 
-        return await self._database.read(work)
+    async def _used_on(self, days: list[int]) -> list[dict[str, int]]:
+        """All whose budget is spent ask for it, and in a crowd at once."""
+
+        def work(connection: Connection) -> list[dict[str, int]]:
+            query = select(budgets.c.day, budgets.c.key, budgets.c.used).where(budgets.c.day.in_(set(days)))
+            found: dict[int, dict[str, int]] = {day: {} for day in days}
+            for row in connection.execute(query):
+                found[row.day][row.key] = row.used
+            return [found[day] for day in days]
+
+        return await self._database.read_in_one(work)
 
     def _add(self, key: str, day: int, tokens: int, limit: int | None) -> asyncio.Future[int | None]:
         change = _Change(key, day, tokens, limit, asyncio.get_running_loop().create_future())
@@ -102,7 +112,7 @@ class SqlBudgets:
             batch.sort(key=_alike)
             attempt = _Attempt()
             try:
-                answers = await self._database.write(partial(self._make, batch, attempt))
+                answers = await self._database.write_in_one(partial(self._make, batch, attempt))
             except Exception as problem:  # noqa: BLE001 - raised by all who wait
                 attempt.given_up = True
                 self._tell(batch, problem, unsure=attempt.committing)
@@ -120,41 +130,50 @@ class SqlBudgets:
                 _log.warning("settlement_unsure", key=change.key, day=change.day, change=change.tokens)
                 change.answer.set_result(None)
             else:
-                change.answer.set_exception(_again(problem))
+                change.answer.set_exception(again(problem))
 
-    async def _make(self, changes: list[_Change], attempt: _Attempt, connection: AsyncConnection) -> list[int | None]:
+    def _make(self, changes: list[_Change], attempt: _Attempt, connection: Connection) -> list[int | None]:
         answers: list[int | None] = []
         for _, alike in groupby(changes, _alike):
-            answers += await self._make_together(list(alike), connection)
-        if attempt.given_up:
-            # Its time was over while the last statement ran: those who waited were told that nothing was made.
-            raise StorageUnavailable("The change of the budgets came too late.")
+            answers += self._make_together(list(alike), connection)
         attempt.committing = True  # what comes next is COMMIT
+        if attempt.given_up:
+            # Its time was over while the last statement ran: those who waited were told that nothing was made. Asked
+            # after the line above, as whoever gives up does it the other way round, in another thread.
+            raise StorageUnavailable("The change of the budgets came too late.")
         return answers
 
-    async def _make_together(self, alike: list[_Change], connection: AsyncConnection) -> list[int | None]:
-        """Changes of one budget in one statement, where that comes to the same: each statement is a way to another
-        thread and back."""
+    def _make_together(self, alike: list[_Change], connection: Connection) -> list[int | None]:
+        """Changes of one budget in one statement, where that comes to the same: each statement has its price."""
         first, total = alike[0], sum(change.tokens for change in alike)
-        used = await self._change(first, total, connection)
+        used = self._change(first, total, connection)
         if first.limit is None:
             return [used] * len(alike)
-        if used is None and len(alike) > 1:  # not all of them fit
-            return [await self._change(change, change.tokens, connection) for change in alike]
+        if used is None and len(alike) > 1:
+            return self._make_those_that_fit(alike, connection)
         answers: list[int | None] = []
         for change in alike:
             total -= change.tokens
             answers.append(None if used is None else used - total)
         return answers
 
-    async def _change(self, like: _Change, tokens: int, connection: AsyncConnection) -> int | None:
+    def _make_those_that_fit(self, alike: list[_Change], connection: Connection) -> list[int | None]:
+        answers: list[int | None] = []
+        refused = math.inf  # where so many did not fit, as many or more do not fit either
+        for change in alike:
+            used = self._change(change, change.tokens, connection) if change.tokens < refused else None
+            refused = refused if used is not None else min(refused, change.tokens)
+            answers.append(used)
+        return answers
+
+    def _change(self, like: _Change, tokens: int, connection: Connection) -> int | None:
         values = {"key": like.key, "day": like.day, "tokens": tokens, "first": max(0, tokens)}
         if like.limit is None:
-            done = await connection.execute(self._settle, values)
+            done = connection.execute(self._settle, values)
         elif tokens > like.limit:
             return None  # also where there is no row yet, whose first value the statement does not compare
         else:
-            done = await connection.execute(self._reserve, {**values, "limit": like.limit})
+            done = connection.execute(self._reserve, {**values, "limit": like.limit})
         found: int | None = done.scalar()
         return found
 
@@ -188,10 +207,3 @@ def _heard(answer: asyncio.Future[int | None]) -> None:
 def _given_back(answer: asyncio.Future[int | None]) -> None:
     if (problem := answer.exception()) is not None:
         _log.warning("reservation_not_given_back", problem=str(problem))
-
-
-def _again(problem: Exception) -> Exception:
-    """For each who waits one of its own: they are raised in several tasks, and each adds to its traceback."""
-    if isinstance(problem, StorageUnavailable):
-        return type(problem)(problem.text, code=problem.code, retry_after=problem.retry_after)
-    return problem

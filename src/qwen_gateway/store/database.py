@@ -10,20 +10,19 @@ Nothing is remembered of a failure: the next piece of work tries again, with a n
 import asyncio
 import contextlib
 import importlib
-import os
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Table, event
+from sqlalchemy import Connection, Table
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from qwen_gateway.store import engines
 from qwen_gateway.store.reasons import LASTING, is_ours, reason
+from qwen_gateway.store.threads import Threads
 from qwen_gateway.turn.faults import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -31,12 +30,10 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Work = Callable[[AsyncConnection], Awaitable[Result]]
+WorkInOne = Callable[[Connection], Result]
 
 _DOWN = "The gateway's database cannot be used now: {why}. Try again in a moment."
 _BROKEN = "The gateway's database cannot be used: {why}. It needs somebody's help: put a backup in its place."
-_SOONER = 0.8
-"""The part of the time after which a wait for a lock or for a connection gives up: before the bound cuts it off, so
-that the report names it."""
 
 
 class StorageBroken(StorageUnavailable):
@@ -53,11 +50,12 @@ class Database:
     """
 
     def __init__(self, url: str | URL, *, seconds: float) -> None:
-        self.url = _with_driver(make_url(url))
+        self.url = engines.with_driver(make_url(url))
         self.seconds = seconds
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = _sqlite(self.url, seconds) if self.is_sqlite else _postgres(self.url, seconds)
-        driver = _driver_errors(self._engine, is_sqlite=self.is_sqlite)
+        self._engine = (engines.sqlite_engine if self.is_sqlite else engines.postgres)(self.url, seconds)
+        self._threads = _threads(self.url, seconds) if self.is_sqlite else None
+        driver = engines.driver_errors(self._engine, is_sqlite=self.is_sqlite)
         self._failures: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, *driver)
         # SQLite has one writer. Those of this process stand in line here, where nobody polls.
         self._writing = asyncio.Lock()
@@ -81,6 +79,18 @@ class Database:
         """As `read`, in a transaction: what `work` did is committed together, or not at all if it raises."""
         return await self._bounded(self._write_alone(work) if self.is_sqlite else self._write(work))
 
+    async def read_in_one(self, work: WorkInOne[Result]) -> Result:
+        """As `read`, where speed matters. `work` may run in another thread, and must have no effect but its result."""
+        if self._threads is None:
+            return await self._bounded(self._read(lambda connection: connection.run_sync(work)))
+        return await self._bounded(self._threads.run(work, writes=False))
+
+    async def write_in_one(self, work: WorkInOne[Result]) -> Result:
+        """As `write`; the rest as in `read_in_one`."""
+        if self._threads is None:
+            return await self._bounded(self._write(lambda connection: connection.run_sync(work)))
+        return await self._bounded(self._write_in_thread(self._threads, work))
+
     async def close(self) -> None:
         """Waits for what is under way, at most `seconds`, as it does for the connections to end."""
         self._closed = True
@@ -89,6 +99,8 @@ class Database:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.seconds):
                 await self._engine.dispose()
+                if self._threads is not None:
+                    await self._threads.close()
 
     async def _read(self, work: Work[Result]) -> Result:
         async with self._engine.connect() as connection, self._interrupted_in_time(connection):
@@ -110,6 +122,10 @@ class Database:
             await connection.commit()
             return result
 
+    async def _write_in_thread(self, threads: Threads, work: WorkInOne[Result]) -> Result:
+        async with self._writing:
+            return await threads.run(work, writes=True)
+
     @contextlib.asynccontextmanager
     async def _interrupted_in_time(self, connection: AsyncConnection) -> AsyncIterator[None]:
         """Has SQLite itself end a statement that takes too long. It would go on in its thread, with the file locked,
@@ -119,7 +135,7 @@ class Database:
             return
         driver: Any = (await connection.get_raw_connection()).driver_connection
         # Not the driver's `interrupt`: a coroutine, though it awaits nothing.
-        timer = asyncio.get_running_loop().call_later(self.seconds * _SOONER, driver._conn.interrupt)  # noqa: SLF001
+        timer = asyncio.get_running_loop().call_later(self.seconds * engines.SOONER, driver._conn.interrupt)  # noqa: SLF001
         try:
             yield
         finally:
@@ -155,85 +171,12 @@ class Database:
             raise _unavailable(reason(problem)) from problem
 
 
-def _with_driver(url: URL) -> URL:
-    """A URL as people have it: servers' own programs know no drivers, and call the setting for TLS `sslmode`."""
-    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
-    url = url.set(drivername=drivers.get(url.drivername, url.drivername))
-    if "sslmode" in url.query:
-        mode = url.query["sslmode"]
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-    return url
-
-
 def sqlite_url(file: Path) -> URL:
     return URL.create("sqlite+aiosqlite", database=str(file))
 
 
-def _sqlite(url: URL, seconds: float) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        hide_parameters=True,
-        pool_size=4,
-        max_overflow=0,
-        pool_timeout=seconds * _SOONER,
-        # Transactions begin where `_write_alone` says so; the driver's own habit begins them at odd places.
-        connect_args={"timeout": seconds * _SOONER, "isolation_level": None},
-    )
-
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def private(*_: object) -> None:
-        if url.database and "uri" not in url.query:
-            _make_private(Path(url.database))
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: object, _: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()  # type: ignore[attr-defined] # SQLAlchemy's adapter around aiosqlite
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    return engine
-
-
-def _make_private(path: Path) -> None:
-    """Before SQLite makes it: readable by its owner alone, with its folder.
-
-    A file that exists is never opened here. Closing a descriptor drops all locks that this process has on the file
-    (POSIX), those of SQLite's open connections among them; a process that then ends would take itself for the last
-    user, and delete the write-ahead log in which ours go on to write.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-
-
-def _postgres(url: URL, seconds: float) -> AsyncEngine:
-    try:
-        return create_async_engine(
-            url,
-            hide_parameters=True,
-            pool_size=5,
-            max_overflow=5,
-            pool_timeout=seconds * _SOONER,
-            pool_pre_ping=True,
-            connect_args={"timeout": seconds, "command_timeout": seconds},
-        )
-    except ModuleNotFoundError as problem:
-        raise ModuleNotFoundError(
-            "PostgreSQL needs one more package: pip install 'qwen-gateway[postgres]'"
-        ) from problem
-
-
-def _driver_errors(engine: AsyncEngine, *, is_sqlite: bool) -> tuple[type[Exception], ...]:
-    """What comes out unwrapped when a connection breaks at an odd moment, such as while it is checked or given back."""
-    if is_sqlite:
-        return (sqlite3.Error,)
-    asyncpg: Any = engine.dialect.loaded_dbapi
-    exceptions = asyncpg.asyncpg.exceptions
-    return (exceptions.PostgresError, exceptions.InterfaceError, exceptions.InternalClientError)
+def _threads(url: URL, seconds: float) -> Threads:
+    return Threads(engines.sqlite_thread_engine(url, seconds), patience=seconds * engines.SOONER)
 
 
 def _unavailable(why: str) -> StorageUnavailable:

@@ -23,11 +23,16 @@ class Vault:
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
+        self._key = keys[0]
         self._first = Fernet(keys[0])
         self._all = MultiFernet([self._first, *map(Fernet, keys[1:])])
 
     def __repr__(self) -> str:
         return "Vault(…)"
+
+    def derived(self, purpose: str) -> bytes:
+        """32 bytes for something else than sealing, which say nothing of the key. A new first key changes them."""
+        return hmac.digest(self._key, b"derived:" + purpose.encode(), "sha256")
 
     def seal(self, plain: bytes, owner: str) -> bytes:
         return self._first.encrypt(_mark(owner) + plain)
