@@ -15,6 +15,7 @@ from qwen_gateway.accounts.credential import Credential
 from qwen_gateway.accounts.pace import Pace
 from qwen_gateway.accounts.rest import Rest, Resting
 from qwen_gateway.accounts.session import Session
+from qwen_gateway.history.pack import ToolWords
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.chats import Chats, DeletePolicy
 from qwen_gateway.relay.keeper import Keeper
@@ -37,8 +38,11 @@ from qwen_gateway.turn.contracts import Decoder, Identity, Moment, Question, Tok
 from qwen_gateway.turn.events import Began, Event, Failed, Finished, Reasoning, Text, Usage
 from qwen_gateway.turn.faults import Empty, Fault, Incomplete, NameTaken, StorageUnavailable
 from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply
+from qwen_gateway.turn.places import Place, StoredMessage
 from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.turn.request import Thinking
+
+from .conversation_fakes import FakeConversationStore
 
 NOON = 1_000_000.0
 """What the fake clock shows at first, in seconds since 1970."""
@@ -230,13 +234,15 @@ class Words:
 
 
 class Site:
-    """Satisfies `Upstream`. says: faults that the flows of a name raise after their next replies."""
+    """Satisfies `Upstream`. says: faults that the flows of a name raise after their next replies. stored: what it has
+    kept of each chat."""
 
     name = "fake"
 
     def __init__(self) -> None:
         self.says: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self.titled: dict[str, str] = {}
+        self.stored: defaultdict[str, list[StoredMessage]] = defaultdict(list)
         self.refuses: Fault | None = None
         self.fresh = Tokens("fresh.access.token")
         self.user = User("u", "Some One", "someone@example.invalid")
@@ -253,9 +259,10 @@ class Site:
     def question(self, prompt: Prompt) -> Question:
         return Question(prompt, Raw(json.dumps(prompt.text).encode()))
 
-    def ask(self, who: Identity, at: Moment, chat_id: str, question: Question) -> HttpCall:
+    def ask(self, who: Identity, at: Moment, place: Place, question: Question) -> HttpCall:
         self.asked.append(question)
-        return HttpCall("POST", f"https://site.test/ask/{chat_id}", {})
+        where = place.chat_id if place.parent is None else f"{place.chat_id},{place.parent}"
+        return HttpCall("POST", f"https://site.test/ask/{where}", {})
 
     def decoder(self, chat_id: str) -> Decoder:
         return Words(chat_id)
@@ -271,6 +278,10 @@ class Site:
 
     def discard(self, who: Identity, at: Moment, chat_id: str) -> Flow[None]:
         yield from self._call("delete", chat_id)
+
+    def read_chat(self, who: Identity, at: Moment, chat_id: str) -> Flow[dict[str, StoredMessage]]:
+        yield from self._call("read", chat_id)
+        return {message.id: message for message in self.stored[chat_id]}
 
     def find_titled(self, who: Identity, at: Moment, title: str) -> Flow[str | None]:
         yield from self._call("find", title)
@@ -305,12 +316,14 @@ class Site:
 
 
 class Journal:
-    """Satisfies `ChatJournal`, in memory. full: puts that work before the disk is full; `None`: all."""
+    """Satisfies `ChatJournal`, in memory. full: puts that work before the disk is full; `None`: all. stuck: nothing is
+    removed."""
 
     def __init__(self, log: list[str], *records: ChatRecord) -> None:
         self.log = log
         self.kept = {record.title: record for record in records}
         self.full: int | None = None
+        self.stuck = False
 
     def put(self, record: ChatRecord) -> None:
         if self.full is not None:
@@ -321,6 +334,8 @@ class Journal:
         self.kept[record.title] = record
 
     def remove(self, title: str) -> None:
+        if self.stuck:
+            raise StorageUnavailable("The disk is full.")
         if self.kept.pop(title, None) is not None:
             self.log.append(f"remove {title}")
 
@@ -445,9 +460,35 @@ def pool(clock: Clock, *accounts: Account, size: int = 64, seconds: float = 5) -
     return Pool(lambda: accounts, clock.ambient(), Queue(size, seconds), "There is no account.")
 
 
-def chats(site: Site, net: Net, journal: Journal, clock: Clock, policy: DeletePolicy = "now") -> Chats:
+def chats(  # what a process's chats are made of
+    site: Site,
+    net: Net,
+    journal: Journal,
+    clock: Clock,
+    policy: DeletePolicy = "now",
+    store: FakeConversationStore | None = None,
+) -> Chats:
+    knows = (store or FakeConversationStore()).knows
     again = renewal(site, net, clock)
-    return Chats(site, net, journal, clock.ambient(), renewal=again, policy=policy, seconds=9)
+    return Chats(site, net, journal, clock.ambient(), renewal=again, knows=knows, policy=policy, seconds=9)
+
+
+def no_words(lesson: bool) -> ToolWords:
+    """Nothing is told beside the conversation."""
+    return ToolWords()
+
+
+class Counter:
+    """Satisfies `TokenCounter`: a token is a word."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def ready(self, model: str) -> None:
+        self.asked.append(model)
+
+    def count(self, model: str, text: str) -> int:
+        return len(text.split())
 
 
 def _satisfied(site: Site, net: Net, reply: Reply, journal: Journal, rows: Accounts) -> None:

@@ -1,15 +1,20 @@
 """One question and the reading of its answer: what is waited for, for how long, and what is made of an odd end."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from qwen_gateway.relay import answer as answer_module
 from qwen_gateway.relay.answer import Answer, Patience
-from qwen_gateway.relay.pipeline import Pipeline
+from qwen_gateway.relay.calls import Tries
+from qwen_gateway.relay.cuts import Length, Stops
+from qwen_gateway.relay.forms import Form, WholeJson
+from qwen_gateway.relay.pipeline import Pipeline, Stage
 from qwen_gateway.turn.events import Began, Event, Failed, Finished, Text
-from qwen_gateway.turn.faults import Challenged, Drift, Empty, Fault, Incomplete, TimedOut, Unreachable
+from qwen_gateway.turn.faults import Challenged, Drift, Empty, Fault, Incomplete, TimedOut, Unfit, Unreachable
 from qwen_gateway.turn.flow import HttpCall
+from qwen_gateway.turn.request import MaxOutput, OutputFormat
 
 from .fakes import PROMPT, SILENCE, Clock, Net, Part, Reply, Site, Words, account, until
 
@@ -24,10 +29,11 @@ State = tuple[str, str | None, bool]
 class Run:
     """One answer, read to its end. waited: seconds that it took."""
 
-    def __init__(self, site: Site | None = None, patience: Patience = LONG) -> None:
+    def __init__(self, site: Site | None = None, patience: Patience = LONG, stages: Sequence[Stage] = ()) -> None:
         self.net, self.clock = Net(), Clock()
         self.account = account(self.clock)
-        self.answer = Answer(site or Site(), self.net, self.account, Pipeline(Words("c"), PROMPT), patience)
+        pipeline = Pipeline(Words("c"), stages, lambda: PROMPT.text)
+        self.answer = Answer(site or Site(), self.net, self.account, pipeline, patience)
         self.chunks: list[list[Event]] = []
         self.waited = 0.0
 
@@ -289,3 +295,55 @@ async def test_cancelled_before_the_head_came() -> None:
     reading.cancel()
     await asyncio.wait([reading])
     assert run.answer.unfinished, "the question may have arrived"
+
+
+# --- stages that keep or cut ---
+
+
+def json_stage(left: int = 2) -> WholeJson:
+    return WholeJson(Form(OutputFormat("json_object"), None), Tries(left=left), lambda: None)
+
+
+async def test_what_is_kept_until_it_is_whole_counts_as_life() -> None:
+    slowly: list[Part] = [0.06, b"text:0,\n"]
+    pieces = [b'text:{"a": [\n', *slowly * 6, b"text:0]}\nend\n"]
+    run = await Run(patience=quick(first=0.2, idle=0.2), stages=[json_stage()]).read(Reply(BEGAN, *pieces))
+    assert (run.text, run.state) == ('{"a": [0,0,0,0,0,0,0]}', WHOLE)
+    assert run.waited > 0.3
+
+
+async def test_comments_do_not_count_as_life_while_something_is_kept() -> None:
+    comments: list[Part] = [0.05, b": sign of life\n"]
+    reply = Reply(BEGAN, b"text:{\n", *comments * 20, SILENCE)
+    run = await Run(patience=quick(idle=0.2), stages=[json_stage()]).read(reply)
+    assert run.state == ("Failed", "upstream_idle_timeout", True)
+
+
+async def test_an_answer_of_which_there_is_enough_ends_at_once_and_the_site_still_writes() -> None:
+    for stage, end in (
+        (Stops(["END"]), Finished("stop", "END")),
+        (Length(MaxOutput(1, True), len), Finished("length")),
+    ):
+        reply = Reply(BEGAN, b"text:oEND x\n", SILENCE)
+        run = await Run(stages=[stage]).read(reply)
+        assert run.last == end
+        assert run.text == "o"
+        assert (run.answer.fault, run.answer.unfinished) == (None, True)
+        assert reply.closed
+
+
+async def test_enough_and_the_end_in_one_piece_is_a_whole_answer() -> None:
+    run = await Run(stages=[Stops(["END"])]).read(Reply(b"began\ntext:one END\nend\n"))
+    assert run.last == Finished("stop", "END")
+    assert run.answer.fault is None
+
+
+async def test_a_whole_answer_that_cannot_be_used_leaves_the_site_in_peace() -> None:
+    run = await Run(stages=[json_stage()]).read(Reply(BEGAN, b"text:No.\n", b"end\n"))
+    assert isinstance(run.answer.fault, Unfit)
+    assert run.state == ("Failed", "structured_output_failed", False)
+
+
+async def test_what_is_kept_of_an_answer_that_broke_off_is_not_judged() -> None:
+    run = await Run(stages=[json_stage(), Stops(["x"])]).read(Reply(BEGAN, b"text:No.\n", BROKEN))
+    assert run.state == ("Failed", "upstream_incomplete", True)

@@ -51,6 +51,17 @@ async def test_a_change_touches_only_what_it_names() -> None:
     assert bench.shelf.kept[record.id] == changed == bench.keys.get(record.id)
 
 
+async def test_how_conversations_go_on_is_a_term_of_the_key() -> None:
+    bench = KeyBench()
+    text, record = await bench.changes.create(Terms(name="laptop", continuation="suffix"))
+    assert record.continuation == bench.keys.find(text.encode()).continuation == "suffix"
+    assert (await bench.changes.change("laptop", Terms(concurrency=1))).continuation == "suffix"
+    await bench.changes.change("laptop", Terms(continuation="replay"))
+    assert bench.keys.find(text.encode()).continuation == "replay"
+    await bench.changes.change("laptop", Terms(continuation=None))
+    assert bench.keys.find(text.encode()).continuation is None
+
+
 async def test_a_disabled_key_stops_at_once_and_an_enabled_one_works_again() -> None:
     bench = KeyBench()
     text, record = await bench.changes.create(Terms(name="laptop"))
@@ -134,6 +145,8 @@ async def test_nothing_is_changed_while_the_database_is_away() -> None:
         ("name", {"name": "a\u202eb"}),
         ("name", {"name": "a/b"}),
         ("role", {"role": "root"}),
+        ("continuation", {"continuation": "sometimes"}),
+        ("continuation", {"continuation": ""}),
         ("expires_at", {"expires_at": NOON}),
         ("expires_at", {"expires_at": NOON - 1}),
         ("expires_at", {"expires_at": float("nan")}),
@@ -170,6 +183,12 @@ async def test_what_makes_no_sense_is_refused_by_its_name(param: str, fields: di
 
 def test_terms_read_from_json_know_no_other_fields() -> None:
     assert msgspec.json.decode(b'{"name":"a","concurrency":null}', type=Terms) == Terms(name="a", concurrency=None)
-    for body in (b'{"name":"a","id":"b"}', b'{"enabled":true}', b'{"role":"root"}', b'{"concurrency":true}'):
+    for body in (
+        b'{"name":"a","id":"b"}',
+        b'{"enabled":true}',
+        b'{"role":"root"}',
+        b'{"concurrency":true}',
+        b'{"continuation":"x"}',
+    ):
         with pytest.raises(msgspec.ValidationError):
             msgspec.json.decode(body, type=Terms)

@@ -252,3 +252,12 @@ def test_callers_and_keys_without_lists_may_use_all() -> None:
 def test_the_worst_pattern_that_a_key_can_have_is_judged_at_once() -> None:
     pattern = "*" + "a*" * 3 + "b"
     assert not may_use_model(structs.replace(KEY, models=(pattern,) * 100), "a" * 200)
+
+
+async def test_keys_have_an_id_whichever_way_they_came_and_are_named() -> None:
+    bench = KeyBench("static")
+    _, record = await bench.changes.create(Terms(name="laptop"))
+    static = bench.keys.find(b"static")
+    assert [bench.keys.id_of(which) for which in ("laptop", record.id, static.id)] == [record.id, record.id, static.id]
+    with pytest.raises(NotFound):
+        bench.keys.id_of("static")

@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_gateway.relay.machine import (
+    BUSY_WAITS,
     MOST_QUESTIONS,
     RETRY_AFTER,
     Ask,
     Completed,
     Done,
     Effect,
+    Enter,
     Fail,
     Lease,
     Leased,
@@ -23,9 +25,12 @@ from qwen_gateway.relay.machine import (
     Refresh,
     Refreshed,
     Refused,
+    Replanned,
+    Replay,
 )
 from qwen_gateway.turn import faults
 from qwen_gateway.turn.faults import Fault, LoginExpired, Unreachable
+from qwen_gateway.turn.places import Place
 
 
 def kinds(of: type[Fault] = Fault) -> Iterator[type[Fault]]:
@@ -39,7 +44,9 @@ def kinds(of: type[Fault] = Fault) -> Iterator[type[Fault]]:
 FAULTS = sorted({kind for kind in kinds() if kind.__module__ == faults.__name__}, key=lambda kind: kind.__name__)
 AGAIN = {"Unreachable", "Empty", "Incomplete", "ChatLost", "SiteError"}
 """Faults that another try may cure."""
-OPENED, LOST, EXPIRED = Opened("c"), Refused(Unreachable("gone")), Refused(LoginExpired("over"))
+C = Ask(Place("c"))
+SOON, NOW = OpenChat(RETRY_AFTER), OpenChat()
+OPENED, LOST, EXPIRED = Opened(Place("c")), Refused(Unreachable("gone")), Refused(LoginExpired("over"))
 SHOWN = Refused(Unreachable("gone"), shown=True)
 
 
@@ -61,7 +68,11 @@ def possible(effect: Effect, choice: int, refused: Refused) -> Outcome:
     if isinstance(effect, Ask):
         return Completed() if choice == 0 else refused
     if isinstance(effect, OpenChat):
-        return Refused(refused.fault, others=refused.others) if choice == 0 else Opened("c")
+        return Refused(refused.fault, others=refused.others) if choice == 0 else OPENED
+    if isinstance(effect, Enter):
+        return OPENED if choice else Refused(faults.ChatBusy("held") if refused.others else refused.fault)
+    if isinstance(effect, Replay):
+        return Replanned() if choice else Refused(faults.ContextTooLong("long"))
     assert isinstance(effect, Refresh)
     return Refused(refused.fault, others=refused.others) if choice == 0 else Refreshed()
 
@@ -96,6 +107,145 @@ def test_any_turn_ends_and_keeps_its_promises(fates: list[tuple[int, Refused]], 
         assert not any(isinstance(effect, Lease | OpenChat | Ask | Refresh) for effect in effects[shown_at:])
 
 
+@given(choices, st.lists(st.booleans(), min_size=30, max_size=30))
+def test_a_turn_that_goes_on_ends_as_well(fates: list[tuple[int, Refused]], grants: list[bool]) -> None:
+    left = iter(grants)
+    machine = Machine(lambda: next(left), going_on=True)
+    effects = [machine.first()]
+    shown_at = None
+    for choice, refused in fates:
+        if isinstance(effects[-1], Done | Fail):
+            break
+        outcome = possible(effects[-1], choice, refused)
+        if isinstance(outcome, Refused) and outcome.shown:
+            shown_at = len(effects)
+        effects.append(machine.next(outcome))
+    assert isinstance(effects[-1], Done | Fail), "it ends"
+    assert sum(isinstance(effect, Ask) for effect in effects) <= MOST_QUESTIONS
+    assert sum(isinstance(effect, Refresh) for effect in effects) <= 2, "one for each account at most"
+    assert sum(effect.after for effect in effects if isinstance(effect, Enter)) <= sum(BUSY_WAITS)
+    told = next((at for at, effect in enumerate(effects) if isinstance(effect, OpenChat)), len(effects))
+    assert any(isinstance(effect, Replay) for effect in effects[:told]) or told == len(effects), "never without a word"
+    assert not any(isinstance(effect, Enter) for effect in effects[told:]), "there is no way back"
+    if shown_at is not None:
+        assert not any(isinstance(effect, Lease | Enter | OpenChat | Ask) for effect in effects[shown_at:])
+
+
+def going_on(*outcomes: Outcome, can_refresh: bool = False, granted: bool = True) -> list[Effect]:
+    machine = Machine(lambda: granted, going_on=True)
+    assert machine.first() == Lease(going_on=True)
+    return [machine.next(outcome) for outcome in [Leased(can_refresh), *outcomes]]
+
+
+BUSY, GONE = Refused(faults.ChatBusy("in progress")), Refused(faults.ChatLost("deleted"))
+LONG = Refused(faults.ContextTooLong("long"))
+WALL = Refused(faults.Challenged("wall"), others=True)
+P = Ask(Place("c", "answer"))
+IN = Opened(P.place)
+GOING_ON: dict[str, tuple[bool, list[Outcome], list[Effect]]] = {
+    "all is well": (False, [IN, Completed()], [Enter(), P, Done()]),
+    "the chat was deleted": (
+        False,
+        [IN, GONE, Replanned(), OPENED, Completed()],
+        [Enter(), P, Replay("lost"), NOW, C, Done()],
+    ),
+    "deleted, and too long to be told anew": (False, [IN, GONE, LONG], [Enter(), P, Replay("lost"), Fail(LONG.fault)]),
+    "all its chats are held": (
+        False,
+        [BUSY, Replanned(), OPENED, Completed()],
+        [Enter(), Replay("busy"), NOW, C, Done()],
+    ),
+    "the site is busy in it, and in the next": (
+        False,
+        [IN, BUSY, IN, BUSY, Replanned(), OPENED, Completed()],
+        [Enter(), P, Enter(), P, Replay("busy"), NOW, C, Done()],
+    ),
+    "busy, and too long to be told anew": (
+        False,
+        [IN, BUSY, BUSY, LONG, IN, BUSY, LONG, IN, BUSY],
+        [Enter(), P, Enter(), Replay("busy"), Enter(again=True, after=BUSY_WAITS[0]), P, Replay("busy"),
+         Enter(again=True, after=BUSY_WAITS[1]), P, Fail(BUSY.fault)],
+    ),
+    "an empty answer": (
+        False,
+        [IN, Refused(faults.Empty("")), Replanned(), OPENED, Completed()],
+        [Enter(), P, Replay("empty"), SOON, C, Done()],
+    ),
+    "a dead token": (True, [IN, EXPIRED, Refreshed(), IN, Completed()], [Enter(), P, Refresh(), Enter(), P, Done()]),
+    "the account meets a wall": (
+        True,
+        [IN, WALL, Replanned(), Leased(True), OPENED, WALL],
+        [Enter(), P, Replay("account"), Lease(), NOW, C, Fail(WALL.fault)],
+    ),
+    "a wall, too long for another account": (
+        True, [IN, WALL, LONG], [Enter(), P, Replay("account"), Fail(WALL.fault)],
+    ),
+    "one further try is enough": (
+        False, [IN, LOST, Replanned(), OPENED, LOST], [Enter(), P, Replay("failed"), SOON, C, Fail(LOST.fault)],
+    ),
+    "an answer that nobody understands": (
+        False, [IN, Refused(faults.Drift("404")), Replanned(), OPENED, Completed()],
+        [Enter(), P, Replay("failed"), SOON, C, Done()],
+    ),
+    "broken in the middle": (True, [IN, SHOWN], [Enter(), P, Fail(SHOWN.fault)]),
+}  # fmt: skip
+
+
+UNFIT = Refused(faults.Unfit("no call", hint="Write the block."))
+SEEN = Refused(UNFIT.fault, shown=True)
+USELESS = Refused(faults.Unfit("no call"))
+GOING_ON |= {
+    "an answer that does not fit": (
+        False, [IN, UNFIT, IN, Completed()], [Enter(), P, Enter(again=True), P, Done()],
+    ),
+    "one that the client has seen some of": (
+        False, [IN, SEEN, IN, Completed()], [Enter(), P, Enter(again=True), P, Done()],
+    ),
+    "three that do not fit": (
+        False, [IN, UNFIT, IN, UNFIT, IN, UNFIT],
+        [Enter(), P, Enter(again=True), P, Enter(again=True), P, Fail(UNFIT.fault)],
+    ),
+    "one without a note": (False, [IN, USELESS], [Enter(), P, Fail(USELESS.fault)]),
+    "one that does not fit, and the chat is gone": (
+        False, [IN, UNFIT, IN, GONE, Replanned(), OPENED, UNFIT],
+        [Enter(), P, Enter(again=True), P, Replay("lost"), NOW, C, Fail(UNFIT.fault)],
+    ),
+    "one that was seen, and the chat is gone": (
+        False, [IN, SEEN, IN, Refused(GONE.fault, shown=True)], [Enter(), P, Enter(again=True), P, Fail(GONE.fault)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+def test_runs_of_conversations_that_go_on(name: str) -> None:
+    can_refresh, outcomes, effects = GOING_ON[name]
+    assert going_on(*outcomes, can_refresh=can_refresh) == effects
+
+
+@pytest.mark.parametrize("kind", ["NoAccount", "RateLimited", "Challenged", "Blocked", "LoginExpired"])
+def test_where_its_account_rests_another_one_is_told_everything(kind: str) -> None:
+    machine = Machine(lambda: False, going_on=True)
+    assert machine.first() == Lease(going_on=True)
+    assert machine.next(Refused(getattr(faults, kind)("rests"))) == Replay("account")
+    assert machine.next(Replanned()) == Lease()
+    assert machine.next(Leased(False)) == NOW
+
+
+def test_a_crowd_before_its_account_is_left_for_another_one_only_where_there_is_one() -> None:
+    full = faults.Overloaded("full")
+    for others, effect in ((True, Replay("account")), (False, Fail(full))):
+        machine = Machine(lambda: True, going_on=True)
+        machine.first()
+        assert machine.next(Refused(full, others=others)) == effect
+
+
+def test_a_busy_or_lost_chat_needs_no_grant_and_a_failing_site_does() -> None:
+    assert going_on(IN, GONE, granted=False)[-1] == Replay("lost")
+    assert going_on(BUSY, granted=False)[-1] == Replay("busy")
+    assert going_on(IN, LOST, granted=False)[-1] == Fail(LOST.fault)
+    assert going_on(IN, WALL, granted=False)[-1] == Fail(WALL.fault)
+
+
 @given(st.lists(st.one_of(refusals, st.just(OPENED), st.just(Refreshed())), max_size=30), st.booleans())
 def test_even_impossible_outcomes_bring_no_second_refresh(outcomes: list[Outcome], can_refresh: bool) -> None:
     effects = played(outcomes, can_refresh=can_refresh)
@@ -115,8 +265,6 @@ def test_no_fault_is_worth_another_try_once_something_was_shown(kind: type[Fault
     assert played([OPENED, Refused(fault, shown=True)], can_refresh=True)[-1] == Fail(fault)
 
 
-C = Ask("c")
-SOON, NOW = OpenChat(RETRY_AFTER), OpenChat()
 RUNS: dict[str, tuple[bool, list[Outcome], list[Effect]]] = {
     "all is well": (False, [OPENED, Completed()], [NOW, C, Done()]),
     "a second try works": (False, [OPENED, LOST, OPENED, Completed()], [NOW, C, SOON, C, Done()]),
@@ -138,6 +286,23 @@ RUNS: dict[str, tuple[bool, list[Outcome], list[Effect]]] = {
     ),
     "broken in the middle": (True, [OPENED, SHOWN], [NOW, C, Fail(SHOWN.fault)]),
 }
+
+
+RUNS |= {
+    "an answer that does not fit": (False, [OPENED, UNFIT, OPENED, Completed()], [NOW, C, NOW, C, Done()]),
+    "one that the client has seen some of": (False, [OPENED, SEEN, OPENED, Completed()], [NOW, C, NOW, C, Done()]),
+    "three that do not fit": (
+        False, [OPENED, UNFIT, OPENED, UNFIT, OPENED, UNFIT], [NOW, C, NOW, C, NOW, C, Fail(UNFIT.fault)],
+    ),
+    "one that does not fit after a lost one": (
+        False, [OPENED, LOST, OPENED, UNFIT, OPENED, UNFIT], [NOW, C, SOON, C, NOW, C, Fail(UNFIT.fault)],
+    ),
+}  # fmt: skip
+
+
+def test_an_answer_that_does_not_fit_needs_no_grant() -> None:
+    assert played([OPENED, UNFIT], can_refresh=False, granted=False)[-1] == NOW
+    assert going_on(IN, UNFIT, granted=False)[-1] == Enter(again=True)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -16,7 +16,8 @@ from qwen_gateway.relay.accounts import Accounts, Manners
 from qwen_gateway.relay.keys import Keys
 from qwen_gateway.relay.management import LONGEST_NAME, Management
 from qwen_gateway.relay.pool import Queue
-from qwen_gateway.relay.ports import UsageBy, UsageRow, UsageSum
+from qwen_gateway.relay.ports import KeptChat, Remembered, UsageBy, UsageRow, UsageSum
+from qwen_gateway.relay.views import ConversationsView, KeptView
 from qwen_gateway.turn.contracts import Tokens, User
 from qwen_gateway.turn.faults import (
     Blocked,
@@ -36,6 +37,7 @@ from qwen_gateway.turn.faults import (
     Unreachable,
 )
 
+from .conversation_fakes import FakeConversationStore
 from .fakes import NOON, Net, Site, jwt, keeper, renewal
 from .fakes import Accounts as Store
 from .key_fakes import KeyBench, Tally
@@ -84,7 +86,7 @@ class Bench:
     """One process. store: shared with others, if need be."""
 
     def __init__(self, store: Store | None = None, owner: str = "me") -> None:
-        self.book = KeyBench()
+        self.book, self.kept = KeyBench("static"), FakeConversationStore()
         self.clock, self.site, self.net = self.book.clock, Site(), Net()
         self.store, self.ledger, self.tally = store or Store(), Ledger(), Tally(self.clock)
         ambient = self.clock.ambient()
@@ -96,6 +98,8 @@ class Bench:
             key_changes=self.book.changes,
             budgets=self.tally,
             usage=self.ledger,
+            conversations=self.kept,
+            forget=self.kept.mark_tenant,
             site=self.site,
             transport=self.net,
             renewal=renewal(self.site, self.net, self.clock, keeps),
@@ -655,9 +659,11 @@ async def test_a_keys_text_is_given_once_and_views_have_what_it_used_today() -> 
 
 async def test_only_what_is_named_changes() -> None:
     bench = Bench()
-    _, key = await bench.management.create_key("laptop", concurrency=3, models=("q*",))
+    _, key = await bench.management.create_key("laptop", concurrency=3, models=("q*",), continuation="replay")
     changed = await bench.management.change_key(key.id, concurrency=None, name="desktop")
     assert (changed.name, changed.concurrency, changed.models) == ("desktop", None, ("q*",))
+    assert changed.continuation == "replay"
+    assert (await bench.management.change_key(key.id, continuation=None)).continuation is None
 
 
 async def test_disabled_keys_and_rotated_texts_stop_to_work() -> None:
@@ -684,6 +690,42 @@ async def test_usage_is_asked_for_as_it_was_wanted() -> None:
     assert await bench.management.usage("model", 1, 2) == []
     assert await bench.management.usage_rows(1, 2, 3) == []
     assert bench.ledger.asked == [("model", 1, 2), (1, 2, 3)]
+
+
+# -- chats that are kept
+
+
+async def test_kept_chats_are_shown_by_account_and_with_its_name() -> None:
+    bench = Bench()
+    assert await bench.management.conversations() == ConversationsView((), 0)
+    key = await bench.given()
+    for number, account in enumerate((key, key, key, "0-brought", "gone")):
+        await bench.kept.remember([kept(str(number), account, "someone")])
+    await bench.kept.mark(["2", "4"])
+    found = await bench.management.conversations()
+    brought, ours = KeptView("0-brought", "", 1), KeptView(key, "main", 2)
+    assert found == ConversationsView((brought, ours), marked=2)
+
+
+async def test_the_chats_of_a_key_go_and_no_others() -> None:
+    bench = Bench()
+    _, key = await bench.management.create_key("laptop")
+    static = bench.book.keys.find(b"static").id
+    await bench.kept.remember([kept("1", "x", key.id), kept("2", "y", key.id), kept("3", "x", "laptop")])
+    await bench.kept.remember([kept("4", "x", static)])
+    with capture_logs() as logged:
+        assert await bench.management.forget_conversations("laptop") == 2
+        assert await bench.management.forget_conversations(key.id) == 0
+    assert logged[0] == {"event": "conversations_forgotten", "log_level": "info", "key": key.id, "chats": 2}
+    assert bench.kept.marked == {"1", "2"}
+    assert await bench.management.forget_conversations(static) == 1
+    with pytest.raises(NotFound):
+        await bench.management.forget_conversations("phone")
+    assert bench.kept.marked == {"1", "2", "4"}
+
+
+def kept(chat: str, account: str, tenant: str) -> Remembered:
+    return Remembered(KeptChat(chat, account, tenant, created=NOON, used=NOON), ())
 
 
 # -- secrets

@@ -328,3 +328,66 @@ async def test_a_long_line_is_looked_through_quickly() -> None:
     for task in line:
         task.cancel()
     await asyncio.wait(line)
+
+
+# --- one account and no other ---
+
+
+async def test_a_turn_can_ask_for_one_account_and_no_other() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    here = pool(clock, a, b)
+    leases = [await here.lease("q", only=b.key) for _ in range(3)]
+    assert {lease.account for lease in leases} == {b}
+    assert (a.busy, b.busy) == (0, 3)
+
+
+async def test_it_waits_for_its_seat_while_others_are_served_elsewhere() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a", seats=1), account(clock, user="b", seats=1)
+    here = pool(clock, a, b)
+    held, also = await here.lease("q", only=b.key), await here.lease("q", only=a.key)
+    waits, anyone = asyncio.create_task(here.lease("q", only=b.key)), waiting(here)
+    await settle()
+    assert here.waiting == 2
+    also.close()
+    assert (await anyone).account is a
+    await settle()
+    assert not waits.done()
+    held.close()
+    assert (await waits).account is b
+
+
+async def test_it_keeps_the_account_s_pace() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    b.pace = Pace(60, 1)
+    here = pool(clock, a, b, seconds=0.01)
+    await here.lease("q", only=b.key)
+    with pytest.raises(Overloaded):
+        await here.lease("q", only=b.key)
+
+
+async def test_the_refusal_is_that_of_the_account() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    b.failed("q", RateLimited("Enough.", retry_after=90))
+    here = pool(clock, a, b)
+    with pytest.raises(RateLimited) as raised:
+        await here.lease("q", only=b.key)
+    assert raised.value.retry_after == 90
+    with pytest.raises(NoAccount, match="not connected any more"):
+        await here.lease("q", only="gone")
+
+
+async def test_which_account_is_able_now_or_soon() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a", seats=1), account(clock, user="b")
+    b.failed("q", RateLimited("Enough.", retry_after=90))
+    here = pool(clock, a, b)
+    await here.lease("q")
+    assert here.able(a.key, "q") is a, "its seat gets free soon"
+    assert here.able(b.key, "q") is None
+    assert here.able(b.key, "another") is b
+    assert here.able("gone", "q") is None
+    assert here.keys() == (a.key, b.key)

@@ -7,9 +7,13 @@ import pytest
 
 from qwen_gateway.relay import machine
 from qwen_gateway.relay.account import Account
+from qwen_gateway.relay.chats import DeletePolicy
+from qwen_gateway.relay.conversations import Asker, Conversations, Manner
+from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.ports import ChatRecord
 from qwen_gateway.relay.run import Limits, Turns
+from qwen_gateway.relay.tools import ToolManner
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.events import Event, Failed, Finished, Reasoning, Text, Usage
@@ -28,11 +32,13 @@ from qwen_gateway.turn.faults import (
 )
 from qwen_gateway.turn.request import Message, TextPart, Thinking, ThinkingMode, TurnRequest
 
+from .conversation_fakes import FakeConversationStore
 from .fakes import (
     CATALOG,
     NOON,
     SILENCE,
     Clock,
+    Counter,
     Journal,
     Net,
     Reply,
@@ -47,6 +53,7 @@ from .fakes import (
 
 LIMITS = Limits(first_event=5, first_event_thinking=7, idle=5, total=20)
 GOOD = (b"began\n", b"text:Hello\n", b"usage:11,3\nend\n")
+ASKER = Asker("tenant")
 HI = (Message("user", (TextPart("Hi"),)),)
 
 
@@ -59,14 +66,22 @@ class Bench:
     """Everything that turns share, faked, and one account."""
 
     def __init__(
-        self, *replies: Reply | Fault, default_thinking: ThinkingMode = "auto", refreshable: bool = False
+        self,
+        *replies: Reply | Fault,
+        default_thinking: ThinkingMode = "auto",
+        refreshable: bool = False,
+        policy: DeletePolicy = "now",
     ) -> None:
-        self.clock, self.site = Clock(), Site()
+        self.clock, self.site, self.store = Clock(), Site(), FakeConversationStore()
         self.log: list[str] = []
         self.net, self.journal = Net(self.log), Journal(self.log)
         self.net.replies.extend(replies)
-        self.chats = chats(self.site, self.net, self.journal, self.clock)
-        ambient = self.clock.ambient()
+        ambient, again = self.clock.ambient(), renewal(self.site, self.net, self.clock)
+        self.chats = chats(self.site, self.net, self.journal, self.clock, policy, self.store)
+        self.memory = Memory(self.store, ambient, owner="me", kept=self.chats.kept, dropped=self.chats.drop)
+        conversations = Conversations(
+            self.memory, self.site, self.net, again, ambient, secret=b"secret", seconds=9, manner=Manner(policy)
+        )
         self.fetched = 0
         self.models = Models(self._fetch, CATALOG, {}, ambient, 600)
         self.turns = Turns(
@@ -74,10 +89,13 @@ class Bench:
             self.net,
             self.models,
             self.chats,
+            conversations,
             ambient,
-            renewal=renewal(self.site, self.net, self.clock),
+            renewal=again,
             limits=LIMITS,
             default_thinking=default_thinking,
+            tool_manner=ToolManner(),
+            tokens=Counter(),
         )
         self.use(account(self.clock, refreshable=refreshable))
         self.record = TurnRecord("r", "/v1/chat/completions")
@@ -93,7 +111,7 @@ class Bench:
         return CATALOG
 
     async def turn(self, request: TurnRequest | None = None) -> list[list[Event]]:
-        turn = await self.turns.begin(request or asks(), self.pool, self.record)
+        turn = await self.turns.begin(request or asks(), self.pool, self.record, ASKER)
         async with asyncio.timeout(10):
             return [events async for events in turn.events()]
 
@@ -399,7 +417,7 @@ async def test_an_unknown_model_is_refused_before_anything_is_asked() -> None:
 
 async def begun(bench: Bench) -> None:
     """Reads a turn until its first words, and leaves."""
-    turn = await bench.turns.begin(asks(), bench.pool, bench.record)
+    turn = await bench.turns.begin(asks(), bench.pool, bench.record, ASKER)
     async with aclosing(turn.events()) as events:
         async for chunk in events:
             if any(isinstance(event, Text) for event in chunk):
@@ -543,7 +561,7 @@ async def test_those_in_the_line_are_told_too_when_the_site_has_gone_down() -> N
 
     async def one() -> Fault:
         record = TurnRecord("r", "e")
-        turn = await bench.turns.begin(asks(), bench.pool, record)
+        turn = await bench.turns.begin(asks(), bench.pool, record, ASKER)
         return fault_of([events async for events in turn.events()])
 
     faults = await asyncio.gather(*(one() for _ in range(40)))
@@ -558,7 +576,7 @@ async def test_a_sign_in_host_that_fails_does_not_take_the_site_for_down() -> No
     bench.net.breaks["refresh"].extend([Unreachable("refused")] * 20)
     for _ in range(6):
         await bench.turn()
-    assert bench.turns.site_state() == "closed"
+    assert bench.turns.health.state() == "closed"
     bench.net.breaks["refresh"].clear()
     assert said(await bench.turn()) == "Hello"
 
@@ -579,5 +597,5 @@ async def test_waking_forgets_what_the_site_did() -> None:
         pass
     bench.net.replies.clear()
     bench.net.replies.append(Reply(*GOOD))
-    bench.turns.wake()
+    bench.turns.health.wake()
     assert said(await bench.turn()) == "Hello"

@@ -11,7 +11,7 @@ from qwen_gateway.relay.pipeline import Pipeline
 from qwen_gateway.relay.ports import StreamedReply, Transport
 from qwen_gateway.turn.contracts import Upstream
 from qwen_gateway.turn.events import SHOWN, Began, Event, Failed, Finished
-from qwen_gateway.turn.faults import Drift, Fault, Incomplete, TimedOut
+from qwen_gateway.turn.faults import Drift, Fault, Incomplete, TimedOut, Unfit
 from qwen_gateway.turn.flow import HttpCall
 
 MAX_REFUSAL = 1024 * 1024
@@ -31,7 +31,8 @@ class Patience(Struct, frozen=True):
 class Answer:
     """Use as `async with`; `next` until it gives an empty list. Leaving closes the connection if need be.
 
-    fault: why the answer failed; `None` while it has not. unfinished: the site may still be writing.
+    fault: why the answer failed; `None` while it has not. unfinished: the site may still be writing, or was when there
+    was enough of it.
     """
 
     def __init__(
@@ -106,8 +107,12 @@ class Answer:
                     self._hurry()
                 data = await reply.read()
                 events = pipeline.feed(data) if data else pipeline.close()
+                if pipeline.enough and not (events and isinstance(events[-1], Finished | Failed)):
+                    return self._enough(events + pipeline.cut())
                 if events:
                     break
+                if pipeline.holds:
+                    self._spoke, self._deadline = True, self._loop.time() + self._patience.idle
         except Fault as fault:
             return self._broken(fault)
         if not self._spoke:
@@ -117,8 +122,16 @@ class Answer:
         if type(last) is Finished:
             self._over, self._state = True, "whole"
         elif type(last) is Failed:
+            if isinstance(last.fault, Unfit) and pipeline.settled:
+                self._state = "whole"  # the site has ended, and it is only that we cannot use what it said
             return self._failed(events, last.fault)
         return events
+
+    def _enough(self, events: list[Event]) -> list[Event]:
+        """The site writes on, and nothing of it is wanted: it stays unfinished."""
+        self._over = self._spoke = True
+        last = events[-1]
+        return self._failed(events, last.fault) if isinstance(last, Failed) else events
 
     def _broken(self, fault: Fault) -> list[Event]:
         """The body broke off or took too long. That is no harm when the answer was whole already."""

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from qwen_gateway.relay.keys import PREFIX, Keys, digest
-from qwen_gateway.relay.ports import Ambient, KeyRecord, KeyStore, Role, Secret
+from qwen_gateway.relay.ports import Ambient, Continuation, KeyRecord, KeyStore, Role, Secret
 from qwen_gateway.turn.faults import InvalidRequest, NameTaken, NotFound
 
 LONGEST = 100
@@ -29,6 +29,7 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     requests_per_minute: int | UnsetType | None = UNSET
     concurrency: int | UnsetType | None = UNSET
     tokens_per_day: int | UnsetType | None = UNSET
+    continuation: Continuation | UnsetType | None = UNSET
 
 
 class KeyChanges:
@@ -104,8 +105,10 @@ class KeyChanges:
         fields = {name: value for name, value in structs.asdict(terms).items() if value is not UNSET}
         if "name" in fields:
             fields["name"] = _name(fields["name"])
-        if "role" in fields and fields["role"] not in get_args(Role):
-            raise InvalidRequest(f"`role` must be one of: {', '.join(get_args(Role))}.", param="role")
+        if "role" in fields:
+            _check_word("role", fields["role"], get_args(Role))
+        if fields.get("continuation") is not None:
+            _check_word("continuation", fields["continuation"], get_args(Continuation))
         _check_patterns(fields.get("models", ()))
         for index, endpoint in enumerate(fields.get("endpoints", ())):
             if endpoint not in self._endpoints:
@@ -142,6 +145,11 @@ def _name(name: str) -> str:
     if "/" in name:  # it could not be named in an address
         raise InvalidRequest("`name` must have no slash.", param="name")
     return name
+
+
+def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise InvalidRequest(f"`{name}` must be one of: {', '.join(known)}.", param=name)
 
 
 def _check_patterns(patterns: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
-from qwen_gateway.relay.ports import Ambient, KeyRecord, KeyStore, Role
+from qwen_gateway.relay.ports import Ambient, Continuation, KeyRecord, KeyStore, Role
 from qwen_gateway.turn.faults import BadKey, Forbidden, NotFound, StorageUnavailable
 
 PREFIX = "sk-qg-"
@@ -35,6 +35,7 @@ class Key(Struct, frozen=True):
     requests_per_minute: int | None = None
     concurrency: int | None = None
     tokens_per_day: int | None = None
+    continuation: Continuation | None = None
 
 
 class Keys:
@@ -112,6 +113,12 @@ class Keys:
             if record.name == which:
                 return record
         raise NotFound(f"There is no key {which[:100]!r}.", code="key_not_found")
+
+    def id_of(self, which: str) -> str:
+        """Of the stored key of this id or name, or of the one of the settings whose id it is. Raises NotFound."""
+        if any(which == key.id for key in self._static.values()):
+            return which
+        return self.get(which).id
 
     async def reload(self) -> None:
         """Raises StorageUnavailable; the book is then as it was."""
@@ -197,6 +204,7 @@ def _view(record: KeyRecord) -> Key:
         record.requests_per_minute,
         record.concurrency,
         record.tokens_per_day,
+        record.continuation,
     )
 
 

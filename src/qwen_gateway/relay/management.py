@@ -1,4 +1,4 @@
-"""What a person can do with accounts, keys and usage: behind the management API and the command line alike.
+"""What a person can do with accounts, keys, usage and kept chats: behind the management API and the command line alike.
 
 Accounts and keys are named by their name or id. Nothing that is returned holds a secret, but for the text of a key that
 was just made.
@@ -6,7 +6,7 @@ was just made.
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Unpack
 
 import structlog
@@ -26,6 +26,7 @@ from qwen_gateway.relay.ports import (
     Ambient,
     Budgets,
     Check,
+    ConversationStore,
     KeyRecord,
     Transport,
     UsageBy,
@@ -37,7 +38,9 @@ from qwen_gateway.relay.renewal import Renewal
 from qwen_gateway.relay.silence import Silence
 from qwen_gateway.relay.views import (
     AccountView,
+    ConversationsView,
     Imported,
+    KeptView,
     KeyTerms,
     KeyView,
     LeakView,
@@ -65,7 +68,7 @@ class Management:
     NotFound. Those that ask the site raise its faults, unless they say otherwise.
 
     seconds: bounds each call to the site. warn_days: how long before a session's end its owner is warned. site_host:
-    sessions are taken from what was copied of it, and of the hosts of qwen.ai.
+    sessions are taken from what was copied of it, and of the hosts of qwen.ai. forget: marks all chats of a tenant.
     """
 
     def __init__(  # noqa: PLR0913 - the parts are joined here, once
@@ -76,6 +79,8 @@ class Management:
         key_changes: KeyChanges,
         budgets: Budgets,
         usage: UsageQueries,
+        conversations: ConversationStore,
+        forget: Callable[[str], Awaitable[int]],
         site: Upstream,
         transport: Transport,
         renewal: Renewal,
@@ -87,6 +92,7 @@ class Management:
     ) -> None:
         self._accounts, self._store = accounts, store
         self._keys, self._key_changes, self._budgets, self._usage = keys, key_changes, budgets, usage
+        self._conversations, self._forget = conversations, forget
         self._ambient, self._warn_days, self._site_host = ambient, warn_days, site_host
         self._checks = Checks(site, transport, renewal, ambient, seconds)
         self._looks = Looks(ambient)
@@ -251,6 +257,25 @@ class Management:
     async def usage_rows(self, since: float, until: float, limit: int) -> Sequence[UsageRow]:
         """The newest first. limit: at most 1000."""
         return await self._usage.rows(since, until, limit)
+
+    # -- chats that are kept at the site
+
+    async def conversations(self) -> ConversationsView:
+        """By the accounts' ids."""
+        counts = await self._conversations.count()
+        marked = counts.pop("", 0)
+        names = {account.key: account.name for account in self._accounts.all()}
+        return ConversationsView(
+            tuple(KeptView(key, names.get(key, ""), chats) for key, chats in sorted(counts.items())), marked
+        )
+
+    async def forget_conversations(self, which: str) -> int:
+        """No conversation of this key goes on any more, and its chats are to be deleted at the site. How many those
+        are. which: a key's id or name; of a key of the settings, its id."""
+        key_id = self._keys.id_of(which)
+        marked = await self._forget(key_id)
+        _log.info("conversations_forgotten", key=key_id, chats=marked)
+        return marked
 
 
 def _checked_name(name: str) -> str:

@@ -14,6 +14,8 @@ from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.ports import Ambient
 from qwen_gateway.turn.faults import NoAccount, Overloaded
 
+_GONE = "The Qwen account in which this conversation stands is not connected any more."
+
 
 class Queue(Struct, frozen=True):
     """size: requests that may wait for an account. seconds: how long each of them may."""
@@ -36,12 +38,19 @@ class Lease:
             self._given_back(self.account)
 
 
+class _Wanted(Struct, frozen=True):
+    """A model or feature, on none of the excluded accounts. only: on this account and on no other."""
+
+    what: str
+    excluded: frozenset[str]
+    only: str | None
+
+
 class _Waiting(Struct, eq=False):
     """A place in the line. taken: whoever stood there has the lease."""
 
-    what: str
+    wanted: _Wanted
     caller: str
-    excluded: frozenset[str]
     lease: "asyncio.Future[Lease]"
     taken: bool = False
 
@@ -59,12 +68,15 @@ class Pool:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def lease(self, what: str, *, caller: str = "", excluded: frozenset[str] = frozenset()) -> Lease:
-        """An account that can be used for this model or feature now. Raises why none can, and Overloaded when none
-        got free in time."""
+    async def lease(
+        self, what: str, *, caller: str = "", excluded: frozenset[str] = frozenset(), only: str | None = None
+    ) -> Lease:
+        """An account that can be used for this model or feature now. only: the key of the one that it has to be.
+        Raises why none can, and Overloaded when none got free in time."""
+        wanted = _Wanted(what, excluded, only)
         self.look()
         # Those in the line have just had their chance: what is free now is of no use to them.
-        found = self._choose(what, excluded)
+        found = self._choose(wanted)
         if isinstance(found, Lease):
             return found
         if isinstance(found, Nobody):
@@ -75,7 +87,7 @@ class Pool:
                 "`queue_size`.",
                 retry_after=5,
             )
-        return await self._wait(_Waiting(what, caller, excluded, asyncio.get_running_loop().create_future()), found)
+        return await self._wait(_Waiting(wanted, caller, asyncio.get_running_loop().create_future()), found)
 
     async def _wait(self, place: _Waiting, found: Wait) -> Lease:
         # A caller who comes is served like those who have been served least so far, and not before them all.
@@ -101,19 +113,27 @@ class Pool:
         """Whether another account than the excluded ones could take the turn, now or soon."""
         return any(account.key not in excluded and account.refusal(what) is None for account in self._accounts())
 
+    def able(self, key: str, what: str) -> Account | None:
+        """The account with this key, if it could take a turn now or soon."""
+        found = next((account for account in self._accounts() if account.key == key), None)
+        return found if found is not None and found.refusal(what) is None else None
+
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its accounts, usable or not."""
+        return tuple(account.key for account in self._accounts())
+
     def look(self) -> None:
         """Something may have changed: serves those that wait, if it is their turn."""
         if not self._waiting:
             return
         # What one of them waits for, all others wait for who want the same: while they are served, nothing gets free.
-        waits: dict[tuple[str, frozenset[str]], Wait] = {}
+        waits: dict[_Wanted, Wait] = {}
         for place in self._in_turn():
-            wanted = place.what, place.excluded
-            if wanted in waits:
+            if place.wanted in waits:
                 continue
-            found = self._choose(*wanted)
+            found = self._choose(place.wanted)
             if isinstance(found, Wait):
-                waits[wanted] = found
+                waits[place.wanted] = found
                 continue
             self._waiting.remove(place)
             if isinstance(found, Nobody):
@@ -135,16 +155,16 @@ class Pool:
                 ranked.append((rank, arrival, place))
         return [place for _, _, place in sorted(ranked, key=lambda one: one[:2])]
 
-    def _choose(self, what: str, excluded: frozenset[str]) -> Lease | Wait | Nobody:
+    def _choose(self, wanted: _Wanted) -> Lease | Wait | Nobody:
         """In `Wait`, until also tells when an account may be back that rests now."""
-        accounts = {account.key: account for account in self._accounts()}
+        accounts = {account.key: account for account in self._accounts() if wanted.only in (None, account.key)}
         if not accounts:
-            return Nobody(NoAccount(self._nobody))
+            return Nobody(NoAccount(self._nobody if wanted.only is None else _GONE))
         now = self._ambient.now()
-        candidates = [_candidate(account, what, now) for account in accounts.values()]
-        found = choose(candidates, now, excluded=excluded)
+        candidates = [_candidate(account, wanted.what, now) for account in accounts.values()]
+        found = choose(candidates, now, excluded=wanted.excluded)
         if isinstance(found, Take):
-            return self._take(accounts[found.key], what, now)
+            return self._take(accounts[found.key], wanted.what, now)
         if isinstance(found, Nobody):
             return found
         rests = [now + one.fault.retry_after for one in candidates if one.fault and one.fault.retry_after]

@@ -11,6 +11,7 @@ from msgspec import Struct
 from qwen_gateway.turn.contracts import Moment
 from qwen_gateway.turn.faults import Fault
 from qwen_gateway.turn.flow import HttpCall, HttpReply
+from qwen_gateway.turn.places import Node
 
 
 class StreamedReply(Protocol):
@@ -167,11 +168,17 @@ Role = Literal["client", "viewer", "admin"]
 """client: may take turns. viewer: may also look at what the management API shows. admin: may also change it."""
 
 
+Continuation = Literal["auto", "replay", "suffix"]
+"""auto: goes on in the chat that holds exactly this conversation. replay: a new chat for each turn. suffix: like auto,
+and where that finds nothing, in the one chat whose last question and answer are the same."""
+
+
 class KeyRecord(Struct, frozen=True):
     """A key that clients call with. Times in seconds since 1970.
 
     id: its public part. digest: SHA-256 of the whole key. models: names or patterns (`qwen3*`) of models that it may
     use, endpoints: names of dialects (`openai_chat`) and `models`; none means all. `None` means no limit.
+    continuation: `None` means as the gateway's setting says.
     """
 
     id: str
@@ -186,6 +193,7 @@ class KeyRecord(Struct, frozen=True):
     requests_per_minute: int | None = None
     concurrency: int | None = None
     tokens_per_day: int | None = None
+    continuation: Continuation | None = None
 
 
 class KeyStore(Protocol):
@@ -261,7 +269,7 @@ class UsageRow(Struct, frozen=True):
     endpoint: name of the dialect. status, end, code: as `relay.watch.TurnRecord` says. tokens: as the site counted
     them, or `estimated`. first_event: from arrival to the first piece of the answer. queued: waiting for an account.
     added: of `first_event` (or of `duration`, when nothing came) what was spent neither in the queue nor waiting for
-    the site.
+    the site. calls: what became of the tool calls that the model tried, such as `bracket: ok=2 retried=1`.
     """
 
     id: str
@@ -285,6 +293,7 @@ class UsageRow(Struct, frozen=True):
     duration: float
     queued: float
     added: float
+    calls: str = ""
 
 
 class UsageSink(Protocol):
@@ -322,6 +331,98 @@ class UsageQueries(Protocol):
     async def rows(self, since: float, until: float, limit: int) -> Sequence[UsageRow]:
         """The newest first. limit: at most 1000."""
         ...
+
+
+class KeptChat(Struct, frozen=True):
+    """A chat of ours that stays at the site for a while, so that its conversation can go on there.
+
+    account: key of the one it belongs to. tenant: whose conversation (`relay.conversations`). Times in seconds since
+    1970; used: when it was last asked.
+    """
+
+    id: str
+    account: str
+    tenant: str
+    created: float
+    used: float
+
+
+class Remembered(Struct, frozen=True):
+    """An answer to remember, and what the chat that it stands in has become by it."""
+
+    chat: KeptChat
+    nodes: tuple[Node, ...]
+
+
+NodeField = Literal["key", "likeness", "handle"]
+
+
+class ConversationStore(Protocol):
+    """Chats that are kept, and the places in them. Shared by all processes that share the database.
+
+    A chat is held by one process at a time, for `seconds` after it last said so. owner: names a process. A chat that
+    is marked to go is found no more, and stays in the store until `gone`: the site must have deleted it first.
+    """
+
+    async def find(self, field: NodeField, values: Sequence[bytes], owner: str, now: float) -> list[Node]:
+        """Nodes in which `field` is one of `values` (at most 500), those of the chats used last first, at most 200.
+        A node is busy when another owner holds its chat."""
+        ...
+
+    async def take(self, chat_id: str, owner: str, now: float, seconds: float) -> bool:
+        """Holds the chat, unless another process does or it is marked to go."""
+        ...
+
+    async def hold(self, chat_ids: Sequence[str], owner: str, now: float, seconds: float) -> None:
+        """Holds on to chats that this owner holds."""
+        ...
+
+    async def release(self, chat_ids: Sequence[str], owner: str) -> None: ...
+    async def remember(self, answers: Sequence[Remembered]) -> None:
+        """Adds nodes and chats, all or nothing; of a chat that is there, only `used` changes. Not for chats that are
+        marked to go, whose nodes are left out. Adding the same again changes nothing."""
+        ...
+
+    async def knows(self, chat_ids: Sequence[str]) -> set[str]:
+        """Those of them that are in the store, marked or not."""
+        ...
+
+    async def mark(self, chat_ids: Sequence[str]) -> None:
+        """They are to go. Their nodes are removed."""
+        ...
+
+    async def mark_tenant(self, tenant: str) -> int:
+        """All chats of the tenant are to go. How many were marked."""
+        ...
+
+    async def mark_old(self, *, used_before: float, created_before: float, most: int, now: float) -> int:
+        """Marks chats that were last used or were made before then, and of each account all but the `most` used last;
+        never one that is held. At most 500 at once. How many were marked."""
+        ...
+
+    async def claim_marked(
+        self, accounts: Sequence[str], owner: str, now: float, seconds: float, most: int
+    ) -> list[KeptChat]:
+        """Up to `most` marked chats of these accounts, which for `seconds` nobody else gets."""
+        ...
+
+    async def gone(self, chat_ids: Sequence[str]) -> None:
+        """The site has deleted them, or they are not to be deleted: they leave the store with all their nodes."""
+        ...
+
+    async def count(self) -> dict[str, int]:
+        """Chats by account that are not marked, for status pages; under `""` those that are marked."""
+        ...
+
+
+class TokenCounter(Protocol):
+    """Counts tokens as a model does, or about so."""
+
+    async def ready(self, model: str) -> None:
+        """Returns when `count` counts as exactly for this model as it ever will."""
+        ...
+
+    def count(self, model: str, text: str) -> int: ...
 
 
 class Ambient(Struct, frozen=True):

@@ -1,23 +1,27 @@
 """One turn, from a request to events: does what the machine says, and tells it what came of it."""
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from qwen_gateway.accounts.breaker import Breaker, counts
-from qwen_gateway.accounts.retries import RetryBudget
-from qwen_gateway.history.pack import pack
+from qwen_gateway.history.pack import neutral
 from qwen_gateway.relay import machine, pool
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.answer import Answer, Patience
+from qwen_gateway.relay.calls import Tries
 from qwen_gateway.relay.chats import Chats
+from qwen_gateway.relay.conversations import Asker, Conversations, Path
+from qwen_gateway.relay.drive import drive
+from qwen_gateway.relay.health import Health
 from qwen_gateway.relay.machine import (
+    MOST_QUESTIONS,
     OF_THE_ACCOUNT,
     Ask,
     Completed,
     Done,
+    Enter,
     Fail,
     Leased,
     Machine,
@@ -27,20 +31,39 @@ from qwen_gateway.relay.machine import (
     Refresh,
     Refreshed,
     Refused,
+    Replanned,
+    Replay,
 )
 from qwen_gateway.relay.models import Models
-from qwen_gateway.relay.pipeline import Pipeline
-from qwen_gateway.relay.ports import Ambient, Transport
+from qwen_gateway.relay.pipeline import Pipeline, Stage
+from qwen_gateway.relay.ports import Ambient, TokenCounter, Transport
 from qwen_gateway.relay.renewal import Renewal
+from qwen_gateway.relay.terms import terms
+from qwen_gateway.relay.tools import ToolManner
+from qwen_gateway.relay.wanted import Wanted
 from qwen_gateway.relay.watch import TurnRecord
-from qwen_gateway.shaping.tokens import estimate
-from qwen_gateway.turn.catalog import Choice, Model
 from qwen_gateway.turn.contracts import Question, Upstream
-from qwen_gateway.turn.events import SHOWN, Event, Failed, Finished, Usage
-from qwen_gateway.turn.faults import Down, Fault, InvalidRequest, LoginExpired, ModelNotFound, SiteFault
+from qwen_gateway.turn.events import SHOWN, Event, Failed, Finished, Usage, total
+from qwen_gateway.turn.faults import (
+    ChatBusy,
+    ChatLost,
+    ContextTooLong,
+    Fault,
+    InvalidRequest,
+    LoginExpired,
+    ModelNotFound,
+    Overloaded,
+    SiteFault,
+    StorageUnavailable,
+    Unfit,
+)
 from qwen_gateway.turn.flow import HttpCall
-from qwen_gateway.turn.prompt import Prompt
-from qwen_gateway.turn.request import Thinking, ThinkingMode, TurnRequest
+from qwen_gateway.turn.places import Place
+from qwen_gateway.turn.reply import Fold, Reply
+from qwen_gateway.turn.request import ThinkingMode, TurnRequest
+
+OWN_WAIT = 2.0
+"""Seconds to wait for the account that knows the conversation, where another one could be told it."""
 
 
 class Limits(Struct, frozen=True):
@@ -61,99 +84,67 @@ class Turns:
         transport: Transport,
         models: Models,
         chats: Chats,
+        conversations: Conversations,
         ambient: Ambient,
         *,
         renewal: Renewal,
         limits: Limits,
         default_thinking: ThinkingMode,
+        tool_manner: ToolManner,
+        tokens: TokenCounter,
     ) -> None:
         self.site, self.transport, self.models, self.chats = site, transport, models, chats
+        self.conversations = conversations
         self.ambient, self.limits, self.renewal = ambient, limits, renewal
-        self.breaker, self.retries = Breaker(), RetryBudget()
+        self.health = Health(ambient)
+        self.tool_manner, self.tokens = tool_manner, tokens
         self._default_thinking = default_thinking
 
-    async def begin(self, request: TurnRequest, accounts: pool.Pool, record: TurnRecord) -> "Turn":
+    async def begin(self, request: TurnRequest, accounts: pool.Pool, record: TurnRecord, asker: Asker) -> "Turn":
         """Checks all that can be checked without asking the site. Raises faults."""
         choice = await self.models.resolve(request.model)
         record.model = choice.model.id
-        prompt = self._prompt(request, choice)
+        prompt = terms(request, choice, self._default_thinking)
         if request.thinking.mode in ("on", "off") and prompt.thinking.mode != request.thinking.mode:
             # A hint that many programs send with every request: better answered without than refused.
             record.ignored = (request.thinking.param,)
-        # Too long a conversation is known before a chat is made for it.
-        return Turn(self, accounts, self.site.question(prompt), record)
-
-    def wake(self) -> None:
-        """Whatever the site did until now, it is asked as if it had always been well."""
-        self.breaker, self.retries = Breaker(), RetryBudget()
-
-    def check_site(self) -> None:
-        """Raises Down while the site is left alone."""
-        if (left := self.breaker.left(self.ambient.now())) is not None:
-            raise _down(left)
-
-    def ask_site(self) -> None:
-        """As `check_site`; who may ask reports what came of it, since after a time of silence one goes before the
-        others."""
-        if (left := self.breaker.check(self.ambient.now())) is not None:
-            raise _down(left)
-
-    def site_state(self) -> str:
-        """`closed` while the site is asked as usual, `open` while it is left alone, `half_open` while one tries."""
-        return self.breaker.state(self.ambient.now())
-
-    def note(self, fault: Fault | None) -> None:
-        """What came of a question to the site. A refusal is a sign of life."""
-        if fault is not None and counts(fault):
-            self.breaker.failed(self.ambient.now())
-        else:
-            self.breaker.succeeded(self.ambient.now())
-
-    def _prompt(self, request: TurnRequest, choice: Choice) -> Prompt:
-        search = request.search if request.search is not None else bool(choice.search)
-        if search and not choice.model.search:
-            raise InvalidRequest(f"The model {choice.model.id} cannot search.", param="model")
-        text = pack(request.messages)
-        if not text.strip():
-            raise InvalidRequest("`messages` hold no text.", param="messages")
-        return Prompt(text, choice.model.id, self._thinking(request.thinking, choice), search)
-
-    def _thinking(self, asked: Thinking, choice: Choice) -> Thinking:
-        """The request's own words, else the model name's suffix, else the setting; within what the model can."""
-        mode, model = asked.mode, choice.model
-        if mode is None and choice.thinking is not None:
-            mode = "on" if choice.thinking else "off"
-            if not _can(mode, model):
-                raise InvalidRequest(
-                    f"The model {model.id} {'always' if mode == 'off' else 'never'} thinks, so its name takes no such "
-                    "suffix.",
-                    param="model",
-                    code="unsupported_value",
-                )
-        mode = mode or self._default_thinking
-        if not _can(mode, model):
-            mode = "off" if model.thinking == "never" else "on"
-        return Thinking(mode, asked.budget, asked.param)
-
-
-def _down(left: float) -> Down:
-    wait = float(max(1, math.ceil(left)))
-    return Down(
-        f"Qwen's site has failed several times in a row. The gateway asks it again in {wait:.0f} s.", retry_after=wait
-    )
-
-
-def _can(mode: ThinkingMode, model: Model) -> bool:
-    return model.thinking == "switch" or mode == ("on" if model.thinking == "always" else "off")
+        if request.max_output is not None:
+            await self.tokens.ready(choice.model.id)
+        wanted = Wanted(request, asker, choice.model, prompt, self.tool_manner)
+        path = await self.conversations.path(
+            request,
+            asker,
+            choice.model,
+            lambda key: accounts.able(key, choice.model.id),
+            tools=wanted.tools.digest,
+            words=wanted.words,
+        )
+        return Turn(self, accounts, path, wanted, record)
 
 
 class Turn:
     """One turn that is under way. Iterate `events` once, inside `aclosing`: closing it early stops the site."""
 
-    def __init__(self, shared: Turns, accounts: pool.Pool, question: Question, record: TurnRecord) -> None:
-        self._shared, self._accounts, self._question, self._record = shared, accounts, question, record
-        self._prompt = question.prompt
+    def __init__(self, shared: Turns, accounts: pool.Pool, path: Path, wanted: Wanted, record: TurnRecord) -> None:
+        """Raises ContextTooLong: that a conversation is too long is known before a chat is made for it."""
+        self._shared, self._accounts, self._path, self._wanted, self._record = shared, accounts, path, wanted, record
+        self._prompt = wanted.prompt
+        self._tries = Tries()
+        record.prefilled = bool(wanted.begun)
+        if wanted.tools.tools:
+            record.calls, record.call_format = self._tries.counts, shared.tool_manner.format
+        self._hint = ""  # for another try
+        self._nonce = ""  # with which the model was told of tools
+        self._question = self._asked_as(whole=path.way == "replay")
+        self._note_way()
         self._shown = False
+        self._fold = Fold()  # what the client got
+        self._stages: list[Stage] = []
+        self._unfinished = False  # what was asked last
+        self._usage: Usage | None = None  # of what was asked last
+        self._spent: list[Usage] = []  # on answers that could not be used
+        self._again: Place | None = None  # where the question is about to be put once more
+        self._kept = False  # the chat stays, since the conversation can go on in it
         self._began = shared.ambient.now()
         self._lease: pool.Lease | None = None
         self._tried: frozenset[str] = frozenset()
@@ -163,31 +154,45 @@ class Turn:
         self._unreported = False
         self._clock = asyncio.get_running_loop().time
 
+    @property
+    def path(self) -> Path:
+        """How the conversation reaches the model."""
+        return self._path
+
     def prompt_tokens(self) -> int:
-        """About how many the prompt has; counting takes some time for a long one."""
-        return estimate(self._prompt.text)
+        """About how many the whole conversation has: what is reserved of a budget until the site has counted. Three
+        bytes are a token, or somewhat less than one."""
+        return self._path.tokens + len(self._path.packed().text.encode()) // 3
+
+    def reply(self) -> Reply:
+        """The answer, once `events` has ended with `Finished`."""
+        return self._fold.reply()
+
+    def _count(self, text: str) -> int:
+        return self._shared.tokens.count(self._model, text)
 
     async def events(self) -> AsyncGenerator[list[Event], None]:
         """Lists of events, one per network chunk that had any; the last event is `Finished` or `Failed`."""
-        script = Machine(lambda: self._shared.retries.may_retry(self._shared.ambient.now()))
+        script = Machine(self._shared.health.may_retry, going_on=self._path.way != "replay")
         effect = script.first()
         try:
             while not isinstance(effect, Done):
                 if isinstance(effect, Ask):
-                    answer = self._answer(effect.chat_id)
+                    place = effect.place
+                    answer = self._answer(place)
                     try:
                         async with answer:
                             asked = self._clock()
-                            events = await answer.ask(self._call(effect.chat_id))
+                            events = await answer.ask(self._call(place))
                             while events:
                                 if not self._shown:
                                     self._record.site += self._clock() - asked
-                                if shown := self._showable(events):
+                                if shown := self._showable(events, place, answer):
                                     yield shown
                                 asked = 0.0 if self._shown else self._clock()
                                 events = await answer.next()
                     finally:
-                        self._release(effect.chat_id, answer)
+                        self._release(place, answer)
                     outcome = self._judge(answer)
                 elif isinstance(effect, Fail):
                     yield [Failed(self._final(effect.fault))]
@@ -198,17 +203,66 @@ class Turn:
         finally:
             self._give_back()
 
-    async def _do(self, effect: machine.Lease | OpenChat | Refresh) -> Outcome:
+    async def _do(self, effect: machine.Lease | Enter | Replay | OpenChat | Refresh) -> Outcome:
         if isinstance(effect, machine.Lease):
-            return await self._take()
+            return await self._take(effect)
+        if isinstance(effect, Enter):
+            return await self._enter(effect)
+        if isinstance(effect, Replay):
+            return self._replay(effect)
         if isinstance(effect, OpenChat):
             return await self._open(effect)
         return await self._refresh()
 
+    # -- what is asked
+
+    def _asked_as(self, *, whole: bool) -> Question:
+        """The question in the present way, or with the whole conversation in it. Raises ContextTooLong."""
+        path = self._path
+        packed = path.whole() if whole else path.packed()
+        if not packed.text.strip():
+            raise InvalidRequest("`messages` hold no text.", param="messages")
+        try:
+            question = self._encoded(packed.text)
+        except ContextTooLong:
+            if not whole or (shorter := path.shortened()) is None:
+                raise
+            packed, question = shorter, self._encoded(shorter.text)
+        self._nonce, self._record.shortened = packed.nonce, packed.compacted
+        self._record.listed_short = whole and self._wanted.tools.left_out
+        return question
+
+    def _encoded(self, text: str) -> Question:
+        if self._hint:
+            text = f"{text}\n\n{self._hint}"
+        window = self._wanted.model.context_window
+        # A token has a byte at least; counting them takes time.
+        if window is not None and len(text.encode()) > window and (tokens := self._count(text)) > window:
+            raise ContextTooLong(
+                f"The conversation has about {tokens:,} tokens, and {self._wanted.model.id} takes {window:,}. Shorten "
+                "the history, or start a new chat.",
+                param="messages",
+            )
+        return self._shared.site.question(structs.replace(self._wanted.prompt, text=text))
+
+    def _replay(self, effect: Replay) -> Outcome:
+        try:
+            self._question = self._asked_as(whole=True)
+        except ContextTooLong as fault:
+            return Refused(fault)
+        self._path.replay(effect.why)
+        self._note_way()
+        return Replanned()
+
+    def _note_way(self) -> None:
+        self._record.way, self._record.why = self._path.way, self._path.reason
+
+    # -- the account
+
     def _final(self, fault: Fault) -> Fault:
         if isinstance(fault, LoginExpired) and self._lease is not None and self._is_over():
             self._account.ended(fault)
-        if isinstance(fault, OF_THE_ACCOUNT) and self._accounts.could_serve(self._prompt.model, frozenset()):
+        if isinstance(fault, OF_THE_ACCOUNT) and self._accounts.could_serve(self._model, frozenset()):
             fault.retry_after = 1.0  # the next request goes to another account
         return fault
 
@@ -217,51 +271,76 @@ class Turn:
         return self._renewed or not self._account.session.can_refresh
 
     @property
+    def _model(self) -> str:
+        return self._wanted.model.id
+
+    @property
     def _account(self) -> Account:
         if self._lease is None:
             raise RuntimeError("the machine leases an account first")
         return self._lease.account
 
-    async def _take(self) -> Outcome:
+    async def _take(self, effect: machine.Lease) -> Outcome:
         if self._fault is not None:
             self._final(self._fault)  # for the account that is given back
         self._give_back()
         self._renewed = False
+        only = self._path.account if effect.going_on else None
+        others = only is not None and self._accounts.could_serve(self._model, frozenset({only}))
         waited = self._clock()
         try:
-            self._shared.check_site()
-            lease = await self._accounts.lease(self._prompt.model, caller=self._record.key, excluded=self._tried)
+            self._shared.health.check()
+            lease = await self._leased(only, OWN_WAIT if others else None)
             try:
-                self._shared.ask_site()
+                self._shared.health.ask()
             except Fault:
                 lease.account.abandoned()
                 lease.close()
                 raise
         except Fault as fault:
-            return Refused(fault)
+            return Refused(fault, others=others)
         finally:
             self._record.queued += self._clock() - waited
         self._lease, self._unreported = lease, True
         if not self._tried:
-            self._shared.retries.asked()
+            self._shared.health.retries.asked()
         account = self._account
         self._tried |= {account.key}
         self._record.account, self._bearer = account.key, account.session.bearer
         self._began = self._shared.ambient.now()
         return Leased(account.session.can_refresh)
 
+    async def _leased(self, only: str | None, seconds: float | None) -> pool.Lease:
+        """seconds: after which another account is told everything, rather than that this one is waited for."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._accounts.lease(self._model, caller=self._record.key, excluded=self._tried, only=only)
+        except TimeoutError:
+            raise Overloaded("The account in which this conversation stands is busy.") from None
+
     def _give_back(self) -> None:
-        """The account is free again. Where nothing was learned of it or of the site, both are told that."""
+        """The account is free again, and the chat. Where nothing was learned of the account or of the site, both are
+        told that."""
+        if (place := self._again) is not None:
+            # It was to be asked there once more, and the client has left, or there was no room for the note.
+            self._again = None
+            over = self._path.leaving()
+            self._shared.chats.release(
+                self._account, place.chat_id, answer_id=None, unfinished=self._unfinished, over=over
+            )
+        self._path.leave()
         if self._unreported:
             self._unreported = False
-            self._shared.breaker.abandoned()
+            self._shared.health.breaker.abandoned()
             if self._lease is not None:
                 self._account.abandoned(self._began)
         if self._lease is not None:
             self._lease.close()
             self._lease = None
 
-    def _showable(self, events: list[Event]) -> list[Event]:
+    # -- the answer
+
+    def _showable(self, events: list[Event], place: Place, answer: Answer) -> list[Event]:
         """What of `events` the client gets: not the end of an attempt that may still be tried again."""
         if not self._shown and any(isinstance(event, SHOWN) for event in events):
             self._shown = True
@@ -270,32 +349,78 @@ class Turn:
         last = events[-1]
         if type(last) is Failed:
             self._note_usage(events)
-            return events[:-1] if self._shown else []
+            events = events[:-1] if self._shown else []
+        self._fold.feed(events)
         if type(last) is Finished:
             self._note_usage(events)
+            self._finished(place, answer)
         return events
+
+    def _finished(self, place: Place, answer: Answer) -> None:
+        """Before the client has the end of its answer: it may go on at once."""
+        if answer.unfinished or not all(stage.clean for stage in self._stages):
+            return  # the chat holds something else than the client got
+        usage, reply = self._usage or Usage(0, 0), self._fold.reply()
+        self._kept = self._path.finished(
+            self._account.key,
+            place,
+            answer.answer_id or "",
+            reply.text,
+            reply.calls,
+            tokens=usage.conversation,  # also where it is an estimate
+            handle=self._record.answer,
+        )
+        self._path.leave()
 
     def _note_usage(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Usage):
-                self._record.usage = event
+                self._usage = event
+                self._record.usage = total([*self._spent, event])
 
-    def _answer(self, chat_id: str) -> Answer:
+    def _answer(self, place: Place) -> Answer:
         shared, limits = self._shared, self._shared.limits
         thinks = self._prompt.thinking.mode != "off"
         first = limits.first_event_thinking if thinks else limits.first_event
-        pipeline = Pipeline(shared.site.decoder(chat_id), self._prompt)
+        decoder = shared.site.decoder(place.chat_id)
+        self._tries.left = MOST_QUESTIONS - 1 - self._record.tries
+        self._stages = self._wanted.stages(self._nonce, self._tries, self._shared, self._record)
+        pipeline = Pipeline(decoder, self._stages, lambda: self._path.whole().text, self._count)
         patience = Patience(first, limits.idle, limits.total)
         return Answer(shared.site, shared.transport, self._account, pipeline, patience)
 
-    def _call(self, chat_id: str) -> HttpCall:
+    def _call(self, place: Place) -> HttpCall:
         self._record.tries += 1
-        return self._shared.site.ask(self._account.session, self._shared.ambient.moment(), chat_id, self._question)
+        call = self._shared.site.ask(self._account.session, self._shared.ambient.moment(), place, self._question)
+        self._record.sent += len(call.body)
+        return call
 
-    def _release(self, chat_id: str, answer: Answer) -> None:
-        if answer.unfinished and answer.fault is None:
+    def _release(self, place: Place, answer: Answer) -> None:
+        self._unfinished = answer.unfinished
+        fault = answer.fault
+        again = isinstance(fault, Unfit) and fault.hint is not None
+        if answer.unfinished and fault is None and not (self._fold.finish or again):
             self._note_usage(answer.cut_off())  # by the client: what it has had was written all the same
-        self._shared.chats.release(self._account, chat_id, answer_id=answer.answer_id, unfinished=answer.unfinished)
+        verify = None
+        # What ends early because there is enough of it, or with calls, is not what the chat holds.
+        in_doubt = self._shown and not (self._kept or again or self._fold.finish or self._fold.calls())
+        if in_doubt and answer.answer_id is not None:
+            verify = self._path.verification(
+                self._account, place, answer.answer_id, self._fold.text(), handle=self._record.answer
+            )
+        if again and self._path.entered is not None:
+            self._again = place
+            return  # it is asked again in the same place, after what is still written there was stopped
+        over = self._path.leaving() if answer.unfinished else _nothing
+        self._shared.chats.release(
+            self._account,
+            place.chat_id,
+            answer_id=answer.answer_id,
+            unfinished=answer.unfinished,
+            kept=self._kept,
+            verify=verify,
+            over=over,
+        )
 
     def _judge(self, answer: Answer) -> Outcome:
         if answer.fault is None:
@@ -306,37 +431,90 @@ class Turn:
 
     def _reported(self, fault: Fault | None) -> None:
         self._unreported = False
-        self._shared.note(fault)
+        self._shared.health.note(fault)
 
-    def _refused(self, fault: Fault, *, renewing: bool = False) -> Refused:
+    def _refused(self, fault: Fault, *, renewing: bool = False) -> Outcome:
         """renewing: it was the sign-in host that failed, and not the site; perhaps once for many turns."""
         self._fault = fault
+        if isinstance(fault, Unfit):
+            return self._unfit(fault)
         if isinstance(fault, SiteFault) and not renewing:
             self._reported(fault)
-        self._account.failed(self._prompt.model, fault, self._began)
+        self._account.failed(self._model, fault, self._began)
         if isinstance(fault, ModelNotFound):
             self._shared.models.gone(fault)
-        others = not self._shown and self._accounts.could_serve(self._prompt.model, self._tried)
+        if isinstance(fault, ChatLost) and not self._shown:
+            self._path.lost()
+        others = not self._shown and self._accounts.could_serve(self._model, self._tried)
         return Refused(fault, self._shown, others)
+
+    def _unfit(self, fault: Unfit) -> Outcome:
+        """The site has answered, and what the model said cannot be used."""
+        self._reported(None)
+        self._account.succeeded(self._began)
+        if self._usage is not None:
+            self._spent.append(self._usage)
+            self._usage = None
+        if fault.hint is not None:
+            self._hint = neutral(fault.hint)  # it quotes what the model wrote
+            try:
+                self._question = self._asked_as(whole=self._path.way == "replay")
+            except ContextTooLong:
+                fault.hint = None  # no room for the note
+        return Refused(fault, self._shown)
+
+    # -- the place of the question
 
     async def _open(self, effect: OpenChat) -> Outcome:
         began = self._clock()
-        if effect.after:
-            await asyncio.sleep(effect.after)
         try:
-            try:
-                await self._shared.renewal.ensure_fresh(self._account)
-            except Fault as fault:
-                return self._refused(fault, renewing=True)
-            self._bearer = self._account.session.bearer
-            return Opened(await self._shared.chats.open(self._account, self._prompt))
+            await asyncio.sleep(effect.after)
+            if (refused := await self._fresh()) is not None:
+                return refused
+            chat_id = await self._shared.chats.open(self._account, self._prompt, keep=self._wanted.asker.keep)
+            return Opened(Place(chat_id))
         except Fault as fault:
             return self._refused(fault)
         finally:
             self._record.site += self._clock() - began
 
+    async def _enter(self, effect: Enter) -> Outcome:
+        began = self._clock()
+        try:
+            busy = self._path.entered
+            if effect.again and busy is not None and (effect.after or self._unfinished):
+                await self._stop(busy)
+            await asyncio.sleep(effect.after)
+            if (refused := await self._fresh()) is not None:
+                return refused
+            place = await self._path.enter(again=effect.again)
+            self._again = None
+            if place is None:
+                return Refused(ChatBusy("The chats of this conversation are in use."))
+            return Opened(place)
+        except StorageUnavailable as fault:
+            return Refused(fault)
+        finally:
+            self._record.site += self._clock() - began
+
+    async def _fresh(self) -> Outcome | None:
+        try:
+            await self._shared.renewal.ensure_fresh(self._account)
+        except Fault as fault:
+            return self._refused(fault, renewing=True)
+        self._bearer = self._account.session.bearer
+        return None
+
+    async def _stop(self, place: Place) -> None:
+        """Ends what the site still writes in a chat: an answer that nobody reads any more."""
+        shared = self._shared
+        flow = shared.site.stop(self._account.session, shared.ambient.moment(), place.chat_id, None)
+        with suppress(Fault):
+            await drive(flow, shared.transport, self._account, shared.limits.first_event)
+
     async def _refresh(self) -> Outcome:
         self._renewed = True
+        self._path.leave()  # and enter again with the new token
         if self._account.session.bearer != self._bearer:
             return Refreshed()  # another turn was refused as well, and has seen to it
         began = self._clock()
@@ -347,3 +525,7 @@ class Turn:
         finally:
             self._record.site += self._clock() - began
         return Refreshed()
+
+
+def _nothing() -> None:
+    pass

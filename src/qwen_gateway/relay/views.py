@@ -5,7 +5,7 @@ from typing import Literal, TypedDict
 from msgspec import Struct
 
 from qwen_gateway.relay.account import Account
-from qwen_gateway.relay.ports import AccountState, KeyRecord, Role
+from qwen_gateway.relay.ports import AccountState, Continuation, KeyRecord, Role
 
 
 class RestView(Struct, frozen=True):
@@ -66,6 +66,7 @@ class KeyView(Struct, frozen=True):
     requests_per_minute: int | None
     concurrency: int | None
     tokens_per_day: int | None
+    continuation: Continuation | None
     tokens_today: int
 
 
@@ -79,12 +80,29 @@ class KeyTerms(TypedDict, total=False):
     requests_per_minute: int | None
     concurrency: int | None
     tokens_per_day: int | None
+    continuation: Continuation | None
 
 
 class NamedKeyTerms(KeyTerms, total=False):
     """The same, with its name."""
 
     name: str
+
+
+class KeptView(Struct, frozen=True):
+    """Chats of an account that are kept at the site. account: its id. name: empty for one that a caller brought, or
+    that was removed."""
+
+    account: str
+    name: str
+    chats: int
+
+
+class ConversationsView(Struct, frozen=True):
+    """Chats that are kept at the site so that conversations go on in them. marked: those that are to be deleted."""
+
+    kept: tuple[KeptView, ...]
+    marked: int
 
 
 class Imported(Struct, frozen=True):
@@ -136,5 +154,6 @@ def key_view(record: KeyRecord, tokens_today: int) -> KeyView:
         requests_per_minute=record.requests_per_minute,
         concurrency=record.concurrency,
         tokens_per_day=record.tokens_per_day,
+        continuation=record.continuation,
         tokens_today=tokens_today,
     )

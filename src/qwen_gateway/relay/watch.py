@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from qwen_gateway.relay.counts import CallCounts
 from qwen_gateway.relay.ports import UsageRow
 from qwen_gateway.turn.events import Usage
 
@@ -16,6 +17,11 @@ class TurnRecord(Struct):
     end: `refused` before anything was asked of the site, `failed` after; `code` names the fault.
     tries: how often the site was asked. ignored: parameters that this model cannot follow. at: its arrival, in seconds
     since 1970. key: id of the caller's key. accepted: it got past the door, so it is a row of the usage.
+    way, why: how the conversation reached the model (`relay.conversations`), empty before that was decided. sent: bytes
+    of the questions. shortened: results of tools of which the model saw a part only. listed_short: the model was told
+    of the tools without all their descriptions. prefilled: the client began the answer. calls: what became of those
+    that the model tried; `None` without tools. call_format: in which they were taught. invalid_json: what was delivered
+    does not satisfy the schema.
     queued, site: seconds spent waiting for an account, and for the site before anything was shown.
     """
 
@@ -40,6 +46,20 @@ class TurnRecord(Struct):
     usage: Usage | None = None
     queued: float = 0.0
     site: float = 0.0
+    way: str = ""
+    why: str = ""
+    sent: int = 0
+    shortened: int = 0
+    listed_short: bool = False
+    prefilled: bool = False
+    calls: CallCounts | None = None
+    call_format: str = ""
+    invalid_json: bool = False
+
+    @property
+    def answer(self) -> str:
+        """The answer's id, which clients get with a mark of their dialect before it."""
+        return self.request_id.removeprefix("req_")
 
     @property
     def added(self) -> float:
@@ -72,4 +92,9 @@ class TurnRecord(Struct):
             self.duration,
             self.queued,
             self.added,
+            self._calls(),
         )
+
+    def _calls(self) -> str:
+        told = self.calls.told() if self.calls is not None else ""
+        return f"{self.call_format}: {told}" if told else ""
