@@ -14,7 +14,18 @@ from msgspec import Struct
 
 from qwen_gateway.dialects import DIALECTS
 from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead
-from qwen_gateway.turn.events import Event, Failed, Finished, Usage
+from qwen_gateway.turn.events import (
+    Declined,
+    Event,
+    Failed,
+    Finished,
+    Reasoning,
+    Text,
+    ToolCallArguments,
+    ToolCallBegan,
+    ToolCallEnded,
+    Usage,
+)
 from qwen_gateway.turn.faults import Challenged, Fault, Incomplete, InvalidRequest, RateLimited
 from qwen_gateway.turn.reply import Fold
 from qwen_gateway.turn.request import TurnRequest
@@ -27,10 +38,15 @@ ASKED = TurnRequest(model="m", messages=(), stream=True, stream_usage=True)
 
 
 class Read(Struct):
-    """What a client has at the end. `ended`: it saw the dialect's own end of a whole answer."""
+    """What a client has at the end. `ended`: it saw the dialect's own end of a whole answer. calls: names and
+    arguments, by their ids; in a dialect without ids, by anything that tells them apart. to_call: the end says that
+    they are to be run. refusal: in a dialect with a field for it."""
 
     text: str = ""
+    refusal: str = ""
     reasoning: str = ""
+    calls: dict[str, list[str]] = {}
+    to_call: bool = False
     input: int | None = None
     output: int | None = None
     ended: bool = False
@@ -38,7 +54,10 @@ class Read(Struct):
 
 
 class Client(Struct, frozen=True):
+    """request_with_tool: declares one, called `Read`, that takes any object, and asks for it to be called."""
+
     least_request: bytes
+    request_with_tool: bytes
     stream: Callable[[bytes], Read]
     whole: Callable[[bytes], Read]
     error: Callable[[bytes], str]
@@ -51,6 +70,7 @@ def _chat_usage(read: Read, usage: dict[str, Any]) -> None:
 
 def _chat_stream(raw: bytes) -> Read:
     read, finished = Read(), False
+    ids: dict[int, str] = {}
     for record in raw.decode().split("\n\n"):
         if not record or record.startswith(":"):
             continue
@@ -63,19 +83,35 @@ def _chat_stream(raw: bytes) -> Read:
             read.error = chunk["error"]["message"]
             break
         for choice in chunk["choices"]:
-            read.text += choice["delta"].get("content", "")
+            read.text += choice["delta"].get("content") or ""
+            read.refusal += choice["delta"].get("refusal") or ""
             read.reasoning += choice["delta"].get("reasoning_content", "")
+            for call in choice["delta"].get("tool_calls", ()):
+                _add_call(read, ids, call)
             finished = finished or choice["finish_reason"] is not None
+            read.to_call = choice["finish_reason"] == "tool_calls"
         if "usage" in chunk:
             _chat_usage(read, chunk["usage"])
     return read
 
 
+def _add_call(read: Read, ids: dict[int, str], call: dict[str, Any]) -> None:
+    function = call["function"]
+    if "id" in call:
+        ids[call["index"]] = call["id"]
+        read.calls[call["id"]] = [function["name"], ""]
+    read.calls[ids[call["index"]]][1] += function["arguments"]
+
+
 def _chat_whole(raw: bytes) -> Read:
     answer = json.loads(raw)
     (choice,) = answer["choices"]
-    message = choice["message"]
-    read = Read(message["content"], message.get("reasoning_content", ""), ended=choice["finish_reason"] == "stop")
+    message, finish = choice["message"], choice["finish_reason"]
+    read = Read(message["content"] or "", message["refusal"] or "", message.get("reasoning_content", ""))
+    read.to_call = finish == "tool_calls"
+    for call in message.get("tool_calls", ()):
+        read.calls[call["id"]] = [call["function"]["name"], call["function"]["arguments"]]
+    read.ended = finish in ("stop", "length", "tool_calls")
     _chat_usage(read, answer["usage"])
     return read
 
@@ -89,6 +125,8 @@ def _openai_error(raw: bytes) -> str:
 CLIENTS: dict[str, Client] = {
     "openai_chat": Client(
         b'{"model": "m", "messages": [{"role": "user", "content": "hello"}]}',
+        b'{"model": "m", "messages": [{"role": "user", "content": "hello"}], "tool_choice": "required",'
+        b' "tools": [{"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}]}',
         _chat_stream,
         _chat_whole,
         _openai_error,
@@ -153,7 +191,8 @@ def test_a_whole_answer_says_what_the_stream_says(dialect: Dialect, path: Path) 
         return
     reply = fold.reply()
     whole = client.whole(dialect.whole(ASKED, HEAD, reply))
-    assert whole == Read(reply.text, reply.reasoning, reply.usage.input, reply.usage.output, ended=True)
+    usage = reply.usage
+    assert whole == Read(reply.text, reasoning=reply.reasoning, input=usage.input, output=usage.output, ended=True)
     stream = client.stream(streamed(dialect, [events]))
     assert (stream.text, stream.reasoning, stream.ended) == (whole.text, whole.reasoning, whole.ended)
 
@@ -167,6 +206,62 @@ def test_no_beginning_of_a_stream_looks_like_a_whole_answer(dialect: Dialect, pa
         assert not client.stream(streamed(dialect, [cut])).ended
         broken = client.stream(streamed(dialect, [*[[one] for one in cut], [Failed(Incomplete("It broke."))]]))
         assert (broken.ended, broken.error) == (False, "It broke.")
+
+
+# --- calls, of which there are no recordings: the site does not know the client's tools ---
+
+
+def call(index: int, name: str, *pieces: str) -> list[Event]:
+    arguments = [ToolCallArguments(index, piece) for piece in pieces]
+    return [ToolCallBegan(index, f"{index:024x}", name), *arguments, ToolCallEnded(index)]
+
+
+CALLS: dict[str, list[Event]] = {
+    "one": call(0, "Read", '{"path":', ' "/“a”"}'),
+    "one without arguments": call(0, "list", "{}"),
+    "two behind text": [Reasoning("r"), Text("Look:"), *call(0, "Read", "{", "}"), *call(1, "Bash", '{"a": "\\n"}')],
+}
+OF_ALL_CALLS = pytest.mark.parametrize("said", CALLS.values(), ids=CALLS.keys())
+END: list[Event] = [Usage(7, 3), Finished("tool_calls")]
+
+
+@OF_ALL_DIALECTS
+@OF_ALL_CALLS
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_calls_arrive_streamed_and_whole(dialect: Dialect, said: list[Event], size: int) -> None:
+    events, client = [*said, *END], client_of(dialect)
+    reply = folded(events).reply()
+    read = client.stream(streamed(dialect, [events[i : i + size] for i in range(0, len(events), size)]))
+    assert (read.text, read.reasoning) == (reply.text, reply.reasoning)
+    assert list(read.calls.values()) == [[one.name, one.arguments] for one in reply.calls]
+    assert (read.ended, read.to_call) == (True, True)
+    assert client.whole(dialect.whole(ASKED, HEAD, reply)) == read
+
+
+@OF_ALL_DIALECTS
+@OF_ALL_CALLS
+def test_no_beginning_of_calls_is_to_be_run(dialect: Dialect, said: list[Event]) -> None:
+    client = client_of(dialect)
+    for count in range(len(said) + 1):
+        broken = client.stream(streamed(dialect, [said[:count], [Failed(Incomplete("It broke."))]]))
+        assert (broken.ended, broken.to_call, broken.error) == (False, False, "It broke.")
+
+
+@OF_ALL_DIALECTS
+def test_a_refusal_arrives_streamed_and_whole(dialect: Dialect) -> None:
+    events: list[Event] = [Reasoning("No."), Declined("I will not."), Usage(7, 3), Finished()]
+    client = client_of(dialect)
+    read = client.stream(streamed(dialect, [[event] for event in events]))
+    assert (read.text + read.refusal, read.reasoning, read.ended) == ("I will not.", "No.", True)
+    assert client.whole(dialect.whole(ASKED, HEAD, folded(events).reply())) == read
+
+
+@OF_ALL_DIALECTS
+def test_a_tool_is_read_with_the_wish_to_call_it(dialect: Dialect) -> None:
+    request = dialect.read(Incoming("/", [], client_of(dialect).request_with_tool))
+    assert [tool.name for tool in request.tools] == ["Read"]
+    assert request.tools[0].parameters["type"] == "object"
+    assert request.tool_choice.mode == "required"
 
 
 @OF_ALL_DIALECTS
