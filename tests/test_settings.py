@@ -254,6 +254,15 @@ def test_an_older_name_with_a_value_of_neither_kind_is_refused(cwd: Path) -> Non
         ("delete_chats", "Keep", "keep"),
         ("delete_chats", "24", 24.0),
         ("delete_chats", "0.5h", 0.5),
+        ("continuation", "Suffix", "suffix"),
+        ("changed_instructions", "REPLAY", "replay"),
+        ("max_chats", "10000", 10_000),
+        ("volatile_lines", "^now: .{1,30}$", ("^now: .{1,30}$",)),
+        ("volatile_lines", "[a-z],[0-9]", ("[a-z],[0-9]",)),
+        ("volatile_lines", '["^a", "b,c"]', ("^a", "b,c")),
+        ("volatile_lines", " [ ] ", ()),
+        ("verify_unclean", "yes", True),
+        ("shorten_results", "off", False),
         ("idle_timeout", "2.5", 2.5),
     ],
 )
@@ -265,10 +274,20 @@ def test_forms_that_a_value_may_have(cwd: Path, name: str, text: str, value: obj
 
 
 def test_toml_has_forms_of_its_own(cwd: Path) -> None:
-    toml = 'api_keys = ["k"]\ndelete_chats = 2\n[site_headers]\nX-A = "1"\n[aliases]\na = "b"\nc = ["d"]'
+    toml = """
+        api_keys = ["k"]
+        delete_chats = 2
+        volatile_lines = ["^a", "^b"]
+        [site_headers]
+        X-A = "1"
+        [aliases]
+        a = "b"
+        c = ["d"]
+    """
     settings = loaded(cwd, toml=toml).settings
     assert settings.api_keys == (SecretStr("k"),)
     assert settings.delete_chats == 2.0
+    assert settings.volatile_lines == ("^a", "^b")
     assert settings.site_headers == {"X-A": "1"}
     assert settings.aliases == {"a": ("b",), "c": ("d",)}
 
@@ -302,6 +321,16 @@ def test_toml_has_forms_of_its_own(cwd: Path) -> None:
         ("aliases", "[1]", "should be a table"),
         ("delete_chats", "never", "should be now, keep, or a number of hours"),
         ("delete_chats", "0", "should be now, keep, or a number of hours"),
+        ("continuation", "perhaps", "should be 'auto', 'replay' or 'suffix'; it is 'perhaps'."),
+        ("changed_instructions", "ignore", "should be 'resend' or 'replay'"),
+        ("max_chats", "0", "should be at least 1"),
+        ("max_chats", "10001", "should be at most 10000"),
+        ("volatile_lines", "^a(b", "'^a(b' is no regular expression (missing ), unterminated subpattern"),
+        ("volatile_lines", '["^a", "b**"]', "'b**' is no regular expression (multiple repeat"),
+        ("volatile_lines", '["^a", ""]', "one of the patterns is empty"),
+        ("volatile_lines", '["^a"', "the JSON cannot be read"),
+        ("volatile_lines", "[[a]]", "'[[a]]' is no regular expression (Possible nested set"),
+        ("volatile_lines", "a{99999999999999999999}", "is no regular expression"),
         ("heartbeat", "0", "should be greater than 0"),
         ("heartbeat", "nan", "should be"),
         ("heartbeat", "inf", "should be"),

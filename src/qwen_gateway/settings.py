@@ -24,6 +24,7 @@ from qwen_gateway.settings_values import (
     Number,
     Optional,
     Origins,
+    Patterns,
     Prefix,
     RedisUrl,
     Seconds,
@@ -214,16 +215,74 @@ class Settings(BaseModel):
     models_ttl: Seconds = Field(default=600, description="Seconds for which the site's list of models is kept.")
 
     # -- chats at the site
+    continuation: Annotated[Literal["auto", "replay", "suffix"], Word] = Field(
+        default="auto",
+        description="Where a conversation goes on: auto (in the chat at the site that holds exactly it, else in a new "
+        "one that is told all of it), replay (always in a new one), or suffix (like auto, and else in the one chat "
+        "whose last question and answer are the same, whatever came before). A key can have its own.",
+    )
     delete_chats: DeleteChats = Field(
-        default="now",
-        description="When to delete the chats that the gateway makes: now (after each answer), keep, or a number of "
-        "hours.",
+        default=24.0,
+        description="When to delete the chats that the gateway makes: a number of hours after their last use; now "
+        "(after each answer, so that no conversation can be continued); or keep.",
+    )
+    max_chats: Annotated[int, Number] = Field(
+        default=200,
+        ge=1,
+        le=10_000,
+        description="Chats of one account that wait to be continued. Of more, those that were not used for longest are "
+        "deleted.",
+    )
+    changed_instructions: Annotated[Literal["resend", "replay"], Word] = Field(
+        default="resend",
+        description="When a client changes the system prompt of a conversation: resend (the chat goes on, and is told "
+        "the new one) or replay (a new chat is told everything).",
+    )
+    volatile_lines: Patterns = Field(
+        default=("^x-anthropic-billing-header:.*$",),
+        description="Lines of a system prompt whose change counts for nothing: a regular expression, or several as a "
+        "JSON list; [] for none.",
+    )
+    verify_unclean: bool = Field(
+        default=False,
+        description="After an answer that broke off, read the chat at the site, and go on there if it holds exactly "
+        "what the client got.",
+    )
+    shorten_results: bool = Field(
+        default=True,
+        description="Shorten old results of tools when a conversation would else be too long for a new chat. A header "
+        "of the answer says so.",
     )
     max_prompt_bytes: Annotated[int, Number] = Field(
         default=117_000,
         ge=1024,
         le=2**24,
         description="Largest body of a prompt. The site answers larger ones with a challenge for your whole account.",
+    )
+
+    # -- tools and parameters
+    tool_format: Annotated[Literal["bracket", "raw", "hermes"], Word] = Field(
+        default="bracket",
+        description="How models are taught to call tools: bracket (JSON between markers), raw (values without quotes, "
+        "for code), or hermes (the form that Qwen models were trained on, which the site may take for its own). All "
+        "are read.",
+    )
+    tool_arguments: Annotated[Literal["hybrid", "complete", "eager"], Word] = Field(
+        default="hybrid",
+        description="When the arguments of a tool call reach the client: complete (once the call is whole and "
+        "checked), eager (as they come), or hybrid (complete, but long ones as they come).",
+    )
+    agent_nudge: bool = Field(
+        default=True,
+        description="Ask a model once more that, after a tool's result, announces an action and calls no tool.",
+    )
+    show_site_tools: bool = Field(
+        default=False, description="Say in the reasoning where the site uses tools of its own, such as its search."
+    )
+    strict_params: bool = Field(
+        default=False,
+        description="Refuse a request that has anything in it that would be ignored, such as temperature, instead of "
+        "naming it in the header x-gateway-ignored.",
     )
 
     # -- patience

@@ -17,7 +17,8 @@ _GROUPS = {
     "account_concurrency": "How accounts are used",
     "site_url": "The site",
     "default_thinking": "Models",
-    "delete_chats": "Chats at the site",
+    "continuation": "Chats at the site",
+    "tool_format": "Tools and parameters",
     "connect_timeout": "Patience",
 }
 _INTRO = f"""\

@@ -7,6 +7,7 @@ and never repeat the value, which may be a secret. Not here: the settings themse
 import ipaddress
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -16,6 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 DAY = 86_400
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LIST = re.compile(r"\s*\[\s*[\"\]]")
+"""How a JSON list of texts begins; a pattern such as `[a-z]` begins otherwise."""
 _HOURS = re.compile(r"(\d+(?:\.\d+)?)\s*h?")
 
 
@@ -66,6 +69,26 @@ def _texts(value: object) -> object:
         return _decoded(value, 'a list such as a,b or ["a", "b"]')
     parts = [part.strip() for part in value.split(",")]
     return parts if parts[-1] else parts[:-1]
+
+
+def _patterns(value: object) -> object:
+    """One pattern, or a JSON list. Never split at commas, which patterns have inside them."""
+    if not isinstance(value, str):
+        return value
+    return _decoded(value, 'one pattern, or a list such as ["^a", "^b"]') if _LIST.match(value) else (value,)
+
+
+def _regular(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in patterns:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Python warns of what will mean something else one day
+                re.compile(pattern, re.MULTILINE)
+        except (re.error, OverflowError, RecursionError, Warning) as problem:
+            raise ValueError(f"{pattern[:100]!r} is no regular expression ({problem})") from None
+        if not pattern:
+            raise ValueError("one of the patterns is empty. Remove it, or write one there")
+    return patterns
 
 
 def _keys(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -196,8 +219,8 @@ def _delete_chats(value: object) -> object:
         return text
     hours = _HOURS.fullmatch(text) if isinstance(text, str) else None
     number = float(hours[1]) if hours else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= 24 * 365:
-        raise ValueError("should be now, keep, or a number of hours up to a year, such as 24")
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= 24 * 7:
+        raise ValueError("should be now, keep, or a number of hours up to a week (168), such as 24")
     return float(number)
 
 
@@ -215,6 +238,7 @@ Host = Annotated[str, AfterValidator(_host)]
 Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_texts), AfterValidator(_keys)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_origins)]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_host_names)]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), AfterValidator(_regular)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Url = Annotated[str, AfterValidator(_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
