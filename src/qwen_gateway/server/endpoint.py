@@ -14,17 +14,19 @@ import structlog
 
 from qwen_gateway.relay import keys
 from qwen_gateway.relay.allowance import Permit
+from qwen_gateway.relay.choices import own_record, summed, together
 from qwen_gateway.relay.run import Turn
 from qwen_gateway.relay.watch import TurnRecord
+from qwen_gateway.server import asking
 from qwen_gateway.server.body import read_body
-from qwen_gateway.server.callers import Caller
+from qwen_gateway.server.callers import Caller, Headers
 from qwen_gateway.server.exchange import Exchange
 from qwen_gateway.server.paths import Receive, Scope, Send
 from qwen_gateway.server.refusals import fault_headers
 from qwen_gateway.server.service import Service
-from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead
-from qwen_gateway.turn.events import SHOWN, Failed
-from qwen_gateway.turn.faults import BadKey, Bug, ClientLeft, Draining, Fault, LoginExpired
+from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead, Several
+from qwen_gateway.turn.events import SHOWN, Failed, total
+from qwen_gateway.turn.faults import BadKey, Bug, ClientLeft, Draining, Fault, InvalidRequest, LoginExpired
 from qwen_gateway.turn.reply import Fold
 from qwen_gateway.turn.request import TurnRequest
 
@@ -33,11 +35,15 @@ _UNSAFE_IN_HEADER = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 _JSON = b"application/json"
 
 
+_Turns = list[tuple[Turn, TurnRecord]]
+
+
 class Granted(NamedTuple):
     """Who asks, and what of the key's limits this request was granted."""
 
     caller: Caller
     permit: Permit
+    headers: Headers
 
 
 class TurnEndpoint:
@@ -82,7 +88,7 @@ class TurnEndpoint:
         keys.check_endpoint(caller.key, self._dialect.name)
         permit = service.allowances.permit(caller.key)
         try:
-            await self._permitted(scope, receive, exchange, record, Granted(caller, permit))
+            await self._permitted(scope, receive, exchange, record, Granted(caller, permit, scope["headers"]))
         except LoginExpired as fault:
             if caller.token is None:
                 raise
@@ -93,7 +99,7 @@ class TurnEndpoint:
     async def _permitted(
         self, scope: Scope, receive: Receive, exchange: Exchange, record: TurnRecord, granted: Granted
     ) -> None:
-        service, (caller, permit) = self._service, granted
+        service, permit = self._service, granted.permit
         try:
             await permit.enter()
             body = await read_body(receive, scope["headers"], service.pace.max_body)
@@ -101,26 +107,76 @@ class TurnEndpoint:
             del body  # may be large, and the answer long in coming
             record.asked_model, record.stream = request.model[:100], request.stream
             exchange.watch()
-            turn = await self._begun(exchange, record, request, caller)
+            turns = await self._begun(exchange, record, request, granted)
             if permit.counts_tokens:
-                await permit.reserve(turn.prompt_tokens())
+                await permit.reserve(sum(turn.prompt_tokens() for turn, _ in turns))
         finally:
             exchange.headers += permit.headers()
         exchange.headers.append((b"x-gateway-model", _UNSAFE_IN_HEADER.sub("_", record.model).encode()))
-        head = ReplyHead(record.request_id.removeprefix("req_"), int(time.time()), record.model)
-        deliver = self._stream if request.stream else self._whole
-        await deliver(exchange, record, request, turn, head)
+        # A chat that should know the conversation may turn out not to: until the first byte, this can change.
+        exchange.last_headers = lambda: _way(record)
+        head = ReplyHead(record.answer, int(time.time()), record.model)
+        if len(turns) > 1:
+            await self._several(exchange, record, request, turns, head)
+        else:
+            deliver = self._stream if request.stream else self._whole
+            await deliver(exchange, record, request, turns[0][0], head)
         record.end, record.status = "finished", 200
 
-    async def _begun(self, exchange: Exchange, record: TurnRecord, request: TurnRequest, caller: Caller) -> Turn:
-        service = self._service
+    async def _begun(self, exchange: Exchange, record: TurnRecord, request: TurnRequest, granted: Granted) -> _Turns:
+        """The turn, or the turns, with the record of each."""
+        service, caller = self._service, granted.caller
         try:
-            turn = await service.turns.begin(request, service.accounts_of(caller), record)
+            if service.strict_params and request.ignored:
+                raise _unsupported(request.ignored)
+            accounts = service.accounts_of(caller)
+            asker = asking.asker(caller, accounts, granted.headers, request, service.continuation)
+            records = (
+                [record] if request.choices == 1 else [own_record(record, choice) for choice in range(request.choices)]
+            )
+            turns = [(await service.turns.begin(request, accounts, one, asker), one) for one in records]
+            if len(turns) > 1:
+                summed(record, records)
         finally:
             if ignored := request.ignored + record.ignored:
                 exchange.headers.append((b"x-gateway-ignored", _header_list(ignored)))
         keys.check_model(caller.key, record.model)
-        return turn
+        return turns
+
+    async def _several(
+        self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turns: _Turns, head: ReplyHead
+    ) -> None:
+        dialect = self._dialect
+        if not isinstance(dialect, Several):
+            raise TypeError(f"{dialect.name} wants several choices and has no words for them")
+        writer = dialect.choices_writer(request, head) if request.stream else None
+        if writer is not None:
+            exchange.stream_as(self._dialect.stream_type, self._dialect.heartbeat, writer.fail)
+        folds, records = [Fold() for _ in turns], [one for _, one in turns]
+
+        def ways() -> list[tuple[bytes, bytes]]:
+            summed(record, records)
+            return _way(record)
+
+        exchange.last_headers = ways
+        try:
+            async with aclosing(together([turn for turn, _ in turns])) as batches:
+                async for choice, events in batches:
+                    folds[choice].feed(events)
+                    if record.first_event is None and any(isinstance(event, SHOWN) for event in events):
+                        record.first_event = time.monotonic() - record.begun
+                    if writer is not None and (data := writer.feed(choice, events)):
+                        await exchange.write(data)
+                    if isinstance(events[-1], Failed):
+                        raise events[-1].fault
+        finally:
+            summed(record, records)
+        replies = [fold.reply() for fold in folds]
+        exchange.unwatch()
+        if writer is not None:
+            await exchange.end(writer.finish(total([reply.usage for reply in replies])))
+        else:
+            await exchange.whole(200, _JSON, dialect.choices_whole(request, head, replies))
 
     async def _stream(
         self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turn: Turn, head: ReplyHead
@@ -144,13 +200,14 @@ class TurnEndpoint:
     async def _whole(
         self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turn: Turn, head: ReplyHead
     ) -> None:
-        fold = Fold()
         async with aclosing(turn.events()) as batches:
             async for events in batches:
                 if record.first_event is None and any(isinstance(event, SHOWN) for event in events):
                     record.first_event = time.monotonic() - record.begun
-                fold.feed(events)
-        body = self._dialect.whole(request, head, fold.reply())
+                last = events[-1]
+                if type(last) is Failed:
+                    raise last.fault
+        body = self._dialect.whole(request, head, turn.reply())
         exchange.unwatch()
         await exchange.whole(200, _JSON, body)
 
@@ -173,6 +230,30 @@ class TurnEndpoint:
 def _used(record: TurnRecord) -> int | None:
     """Tokens to settle, as the row of the usage has them. `None`: none, since the site refused or was not asked."""
     return None if record.usage is None else record.usage.input + record.usage.output
+
+
+def _unsupported(ignored: tuple[str, ...]) -> InvalidRequest:
+    names = ", ".join(f"`{name[:60]}`" for name in ignored)
+    return InvalidRequest(
+        f"The site has nothing that {names} could set, and this gateway is set to refuse what it cannot honour "
+        "(`strict_params`).",
+        param=ignored[0][:60],
+        code="unsupported_parameter",
+    )
+
+
+def _way(record: TurnRecord) -> list[tuple[bytes, bytes]]:
+    """How the conversation reached the model."""
+    headers = [(b"x-gateway-continuation", f"{record.way}; reason={record.why}".encode())]
+    if record.invalid_json:
+        headers.append((b"x-gateway-structured", b"invalid"))
+    if record.prefilled:
+        headers.append((b"x-gateway-emulated", b"prefill"))
+    if record.listed_short:
+        headers.append((b"x-gateway-tools", b"compacted"))
+    if record.shortened:
+        headers.append((b"x-gateway-shortened", b"tool results: %d" % record.shortened))
+    return headers
 
 
 def _why_cancelled(exchange: Exchange) -> Fault:

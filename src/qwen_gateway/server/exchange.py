@@ -29,6 +29,8 @@ class Exchange:
         write_timeout: float,
         hang_up: Callable[[], None],
     ) -> None:
+        self.last_headers: Callable[[], list[tuple[bytes, bytes]]] = list
+        """Headers that are known only when the first byte is sent."""
         self._receive, self._send, self._hang_up = receive, send, hang_up
         self.headers = headers
         self._heartbeat, self._write_timeout = heartbeat, write_timeout
@@ -63,7 +65,7 @@ class Exchange:
 
     async def whole(self, status: int, kind: bytes, body: bytes) -> None:
         self.status = status
-        head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *self.headers]
+        head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *self._headers()]
         await self._last_words({"type": "http.response.start", "status": status, "headers": head})
         await self._last_words({"type": "http.response.body", "body": body})
 
@@ -103,9 +105,12 @@ class Exchange:
             (b"content-type", self._stream.kind),
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),  # nginx before us would collect the events
-            *self.headers,
+            *self._headers(),
         ]
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        return [*self.headers, *self.last_headers()]
 
     async def _watch(self, task: asyncio.Task[object]) -> None:
         while True:

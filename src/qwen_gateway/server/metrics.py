@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from qwen_gateway import __version__
+from qwen_gateway.relay.counts import CallCounts
 from qwen_gateway.relay.watch import TurnRecord
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -61,6 +62,21 @@ class Metrics:
         self._tokens = Counter(
             "qwen_gateway_tokens", "Tokens, as the site counts them.", ["model", "direction"], registry=registry
         )
+        self._ways = Counter(
+            "qwen_gateway_continuations",
+            "Requests by how their conversation reached the model, and why so.",
+            ["way", "reason"],
+            registry=registry,
+        )
+        self._calls = Counter(
+            "qwen_gateway_tool_calls",
+            "What became of the calls that models tried to make.",
+            ["model", "format", "kind"],
+            registry=registry,
+        )
+        self._sent = Counter(
+            "qwen_gateway_question_bytes", "Bytes of the questions put to the site.", registry=registry
+        )
         self._tries = Counter(
             "qwen_gateway_upstream_tries", "Questions put to the site.", ["endpoint"], registry=registry
         )
@@ -93,10 +109,20 @@ class Metrics:
         for state, count in at.accounts.items():
             accounts.labels(state).set_function(count)
 
+    def _observe_calls(self, model: str, record: TurnRecord, counts: CallCounts) -> None:
+        for kind in counts.__struct_fields__:
+            if count := getattr(counts, kind):
+                self._of(self._calls, model, record.call_format, kind).inc(count)
+
     def observe(self, record: TurnRecord) -> None:
         of, endpoint, model = self._of, record.endpoint, record.model
         of(self._requests, endpoint, model, "yes" if record.stream else "no", record.end, record.code).inc()
         of(self._duration, endpoint).observe(record.duration)
+        if record.tries:
+            of(self._ways, record.way, record.why).inc()
+            self._sent.inc(record.sent)
+        if record.calls is not None:
+            self._observe_calls(model, record, record.calls)
         of(self._added, endpoint).observe(record.added)
         if record.queued >= _SHORT[0]:
             of(self._queued, endpoint).observe(record.queued)

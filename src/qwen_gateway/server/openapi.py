@@ -40,7 +40,26 @@ _REQUEST = {
         },
         "enable_search": {**_FLAG, "description": "Whether the model may search the web."},
         "chat_type": {"enum": ["t2t", "search"]},
-        "n": {"const": 1},
+        "n": {"type": "integer", "minimum": 1, "maximum": 4},
+        "stop": {
+            "description": "The text ends before the first of these.",
+            "oneOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 4}],
+        },
+        "max_tokens": {"type": "integer", "minimum": 1, "description": "Of the answer, without its reasoning."},
+        "max_completion_tokens": {"type": "integer", "minimum": 1, "description": "Of reasoning and answer."},
+        "tools": {"type": "array", "items": {"type": "object"}, "description": "Functions that the model may call."},
+        "tool_choice": {
+            "description": "`none`, `auto`, `required`, a function by name, or `allowed_tools`.",
+            "oneOf": [{"enum": ["none", "auto", "required"]}, {"type": "object"}],
+        },
+        "parallel_tool_calls": _FLAG,
+        "response_format": {
+            "type": "object",
+            "properties": {"type": {"enum": ["text", "json_object", "json_schema"]}},
+            "description": "That the answer is JSON, or satisfies a JSON Schema.",
+        },
+        "user": {**_TEXT, "description": "Whose conversation it is. Nobody goes on with that of another."},
+        "store": {**_FLAG, "description": "False: nothing is kept of this turn, and its chat is deleted at once."},
     },
     "additionalProperties": {"description": "Ignored, and named in the response header `x-gateway-ignored`."},
     "example": {
@@ -70,6 +89,20 @@ _ERROR = {
         }
     },
 }
+_HEADERS = [
+    {
+        "name": "X-Continuation",
+        "in": "header",
+        "schema": {"enum": ["auto", "replay", "off"]},
+        "description": "`replay`: tell the whole conversation in a new chat. `off`: and delete that chat after it.",
+    },
+    {
+        "name": "X-Continue-From",
+        "in": "header",
+        "schema": _TEXT,
+        "description": "The id of the earlier answer that the request goes on from, for clients that reformat answers.",
+    },
+]
 _KEYED: list[dict[str, list[str]]] = [{"key": []}]
 
 
@@ -98,6 +131,7 @@ def _paths() -> dict[str, Any]:
                 "tags": ["Chat"],
                 "summary": "Answer a conversation",
                 "security": _KEYED,
+                "parameters": _HEADERS,
                 "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
                 "responses": {"200": answer, "default": _ERROR},
             }

@@ -104,7 +104,7 @@ class Pages:
             "in_flight": service.in_flight,
             "waiting": service.accounts.pool.waiting,
             "chats_pending": service.turns.chats.waiting,
-            "site": service.turns.site_state(),
+            "site": service.turns.health.state(),
             "database": _told(storage.database()),
             "counters": _told(storage.counters()),
             "usage_unwritten": storage.unwritten(),

@@ -10,7 +10,7 @@ from qwen_gateway.relay.accounts import Accounts
 from qwen_gateway.relay.allowance import Allowances
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.pool import Pool
-from qwen_gateway.relay.ports import Ambient
+from qwen_gateway.relay.ports import Ambient, Continuation
 from qwen_gateway.relay.run import Turns
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server.callers import Caller, Door
@@ -49,13 +49,18 @@ class Service:
         models: Models,
         turns: Turns,
         pace: Pace,
+        continuation: Continuation,
+        strict_params: bool,
         ambient: Ambient,
         observe: Callable[[TurnRecord], None],
         storage: Storage,
     ) -> None:
-        """observe: takes the record of each request that is over."""
+        """continuation: of callers whose key does not say. strict_params: what cannot be honoured is refused
+        and not ignored. observe: takes the record of each request that is over."""
         self.door, self.guard, self.accounts, self.allowances = door, guard, accounts, allowances
         self.models, self.turns, self.pace = models, turns, pace
+        self.continuation: Continuation = continuation
+        self.strict_params = strict_params
         self._ambient, self._observe = ambient, observe
         self.storage = storage
         self.in_flight = 0
@@ -71,7 +76,7 @@ class Service:
 
     def wake(self) -> None:
         """What accounts rested for is over, and so is what kept us from asking the site."""
-        self.turns.wake()
+        self.turns.health.wake()
         self.accounts.wake()
 
     def new_request_id(self) -> str:

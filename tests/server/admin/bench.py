@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx2
 from fastapi import FastAPI
-from tests.relay.fakes import CATALOG, Clock, Journal, Net, Site, chats, credential, keeper, renewal
+from tests.relay.conversation_fakes import FakeConversationStore
+from tests.relay.fakes import CATALOG, NOON, Clock, Counter, Journal, Net, Site, chats, credential, keeper, renewal
 from tests.relay.fakes import Accounts as Store
 from tests.relay.key_fakes import Shelf, Tally
 
@@ -14,13 +15,16 @@ from qwen_gateway.accounts.rest import Resting
 from qwen_gateway.dialects import DIALECTS
 from qwen_gateway.relay.accounts import Accounts, Manners
 from qwen_gateway.relay.allowance import Allowances
+from qwen_gateway.relay.conversations import Conversations, Manner
 from qwen_gateway.relay.key_changes import KeyChanges, Terms
 from qwen_gateway.relay.keys import Keys
 from qwen_gateway.relay.management import Management
+from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.pool import Queue
-from qwen_gateway.relay.ports import Role, UsageBy, UsageQueries, UsageRow, UsageSum
+from qwen_gateway.relay.ports import KeptChat, Remembered, Role, UsageBy, UsageQueries, UsageRow, UsageSum
 from qwen_gateway.relay.run import Limits, Turns
+from qwen_gateway.relay.tools import ToolManner
 from qwen_gateway.server import app as server_app
 from qwen_gateway.server.callers import Door
 from qwen_gateway.server.guard import Guard
@@ -63,7 +67,7 @@ class Bench:
     def __init__(self, *, origins: Sequence[str] = (), prefix: str = "/qwen", max_body: int = MAX_BODY) -> None:
         self.clock, self.site, self.net = Clock(), Site(), Net()
         self.store, self.shelf, self.ledger = Store(), Shelf(), Ledger()
-        self.tally = Tally(self.clock)
+        self.tally, self.kept = Tally(self.clock), FakeConversationStore()
         self.text: dict[str, str] = {}
         self.problem: Fault | None = None
         ambient, count = self.clock.ambient(), itertools.count(1)
@@ -85,6 +89,8 @@ class Bench:
             key_changes=self.changes,
             budgets=self.tally,
             usage=self.ledger,
+            conversations=self.kept,
+            forget=self.kept.mark_tenant,
             site=self.site,
             transport=self.net,
             renewal=again,
@@ -95,15 +101,23 @@ class Bench:
             site_host="127.0.0.1",
         )
         models = Models(self._catalog, CATALOG, {}, ambient, 600)
+        own_chats = chats(self.site, self.net, Journal(self.net.log), self.clock, store=self.kept)
+        memory = Memory(self.kept, ambient, owner="me", kept=own_chats.kept, dropped=own_chats.drop)
+        conversations = Conversations(
+            memory, self.site, self.net, again, ambient, secret=b"secret", seconds=9, manner=Manner("now")
+        )
         turns = Turns(
             self.site,
             self.net,
             models,
-            chats(self.site, self.net, Journal(self.net.log), self.clock),
+            own_chats,
+            conversations,
             ambient,
             renewal=again,
             limits=Limits(9, 9, 9, 9),
             default_thinking="off",
+            tool_manner=ToolManner(),
+            tokens=Counter(),
         )
         self.service = Service(
             door=Door(self.keys, pass_through=False, may_be_open=True, bootstrap=BOOTSTRAP, clock=lambda: 0.0),
@@ -113,6 +127,8 @@ class Bench:
             models=models,
             turns=turns,
             pace=Pace(max_body, 10, 10, 10),
+            continuation="auto",
+            strict_params=False,
             ambient=ambient,
             observe=lambda _: None,
             storage=Storage(lambda: self.problem, lambda: None, lambda: 0),
@@ -134,6 +150,13 @@ class Bench:
         await self.keys.reload()
         for role in ROLES:
             self.text[role] = (await self.changes.create(Terms(name=f"the {role}", role=role)))[0]
+
+    async def keep(self, *chats: tuple[str, str]) -> None:
+        """Chats `0`, `1` and so on at the site. chats: account and tenant of each."""
+        await self.kept.remember([
+            Remembered(KeptChat(str(number), account, tenant, created=NOON, used=NOON), ())
+            for number, (account, tenant) in enumerate(chats)
+        ])  # fmt: skip
 
     def id(self, role: Role) -> str:
         return self.keys.get(f"the {role}").id
@@ -166,6 +189,8 @@ class Bench:
             dict(self.store.rests),
             dict(self.shelf.kept),
             dict(self.site.set),
+            dict(self.kept.chats),
+            set(self.kept.marked),
             list(self.net.log),
         )
 

@@ -17,6 +17,7 @@ FULL = {
     "requests_per_minute": 10,
     "concurrency": 2,
     "tokens_per_day": 1000,
+    "continuation": "suffix",
 }
 
 
@@ -49,6 +50,8 @@ async def test_what_is_left_out_stays_and_null_takes_a_limit_away(bench: Bench) 
     await bench.call("POST", "keys", FULL)
     key = (await bench.call("PATCH", "keys/laptop", {"name": "desktop", "concurrency": None})).json()
     assert {**FULL, "name": "desktop", "concurrency": None}.items() <= key.items()
+    key = (await bench.call("PATCH", "keys/desktop", {"continuation": None})).json()
+    assert {**FULL, "name": "desktop", "concurrency": None, "continuation": None}.items() <= key.items()
     assert (await bench.call("PATCH", f"keys/{key['id']}", {})).json() == key
 
 
@@ -81,6 +84,8 @@ async def test_a_key_cannot_be_deleted_since_usage_refers_to_it(bench: Bench) ->
         ({"name": None}, "name"),
         ({"role": "root"}, "role"),
         ({"role": None}, "role"),
+        ({"continuation": "sometimes"}, "continuation"),
+        ({"continuation": True}, "continuation"),
         ({"expires_at": NOON - 1}, "expires_at"),
         ({"expires_at": "tomorrow"}, "expires_at"),
         ({"models": "q*"}, "models"),

@@ -37,7 +37,7 @@ async def test_what_is_not_well_is_told(bench: Bench) -> None:
     bench.problem = StorageUnavailable("The database does not answer.")
     bench.service.draining, bench.service.in_flight = True, 3
     for _ in range(10):
-        bench.service.turns.note(Unreachable("No way there."))
+        bench.service.turns.health.note(Unreachable("No way there."))
     account = bench.accounts.find("main")
     account.busy = 2
     account.rest.failed("q-max", RateLimited("Enough."), NOON)

@@ -1,9 +1,10 @@
-"""The management API, `/api/admin`: accounts, keys, usage and how the gateway is. One module for each resource."""
+"""The management API, `/api/admin`: accounts, keys, usage, kept chats, status. One module for each resource."""
 
 from fastapi import FastAPI
 
 from qwen_gateway.relay.management import Management
 from qwen_gateway.server.admin.accounts import AccountPages
+from qwen_gateway.server.admin.conversations import ConversationPages
 from qwen_gateway.server.admin.keys import KeyPages
 from qwen_gateway.server.admin.routes import PREFIX, Gate, Routes
 from qwen_gateway.server.admin.status import StatusPages
@@ -23,5 +24,6 @@ def add_to(app: FastAPI, service: Service, management: Management) -> None:
     AccountPages(management, largest=min(service.pace.max_body, LARGEST_SESSION)).add_to(routes)
     KeyPages(management).add_to(routes)
     UsagePages(management, service.turns.ambient.now).add_to(routes)
+    ConversationPages(management).add_to(routes)
     StatusPages(service, management).add_to(routes)
     routes.close()

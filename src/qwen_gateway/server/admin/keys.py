@@ -5,11 +5,17 @@ from typing import Any
 from pydantic import Field
 
 from qwen_gateway.relay.management import Management
-from qwen_gateway.relay.ports import Role
+from qwen_gateway.relay.ports import Continuation, Role
 from qwen_gateway.server.admin.mistakes import Body, Shown
 from qwen_gateway.server.admin.routes import Routes
 
 _ROLE = "client: takes turns. viewer: also sees what is under /api/admin. admin: also changes it."
+
+_CONTINUATION = (
+    "auto: goes on in the chat at the site that holds exactly this conversation. replay: a new chat for each turn. "
+    "suffix: like auto, and else in the one chat whose last question and answer are the same. null: as the setting "
+    "`continuation` says."
+)
 
 
 class _Terms(Body):
@@ -21,6 +27,7 @@ class _Terms(Body):
     requests_per_minute: int | None = None
     concurrency: int | None = Field(default=None, description="Requests at the same time.")
     tokens_per_day: int | None = Field(default=None, description="From midnight to midnight UTC.")
+    continuation: Continuation | None = Field(default=None, description=_CONTINUATION)
 
 
 class NewKey(_Terms):
@@ -48,6 +55,7 @@ class Key(Shown):
     requests_per_minute: int | None
     concurrency: int | None
     tokens_per_day: int | None
+    continuation: Continuation | None
     tokens_today: int = Field(description="Used since midnight UTC.")
 
 

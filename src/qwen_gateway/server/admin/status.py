@@ -53,7 +53,7 @@ class StatusPages:
             in_flight=service.in_flight,
             queue=service.accounts.pool.waiting,
             chats_pending=service.turns.chats.waiting,
-            site=service.turns.site_state(),
+            site=service.turns.health.state(),
             database_problem=None if database is None else database.text,
             counters_problem=None if counters is None else counters.text,
             usage_unwritten=service.storage.unwritten(),

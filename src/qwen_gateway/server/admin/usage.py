@@ -64,6 +64,7 @@ class Row(Shown):
     duration: float
     queued: float
     added: float
+    calls: str
 
 
 class Rows(Shown):
