@@ -64,6 +64,7 @@ class KeyView(Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
     concurrency: int | None = None
     tokens_per_day: int | None = None
+    continuation: str | None = None
     tokens_today: int = 0
 
 
@@ -176,10 +177,13 @@ class FakeManagement:
         self.all_keys.append(key)
         return f"sk-qg-{key.id}-first", key
 
-    async def set_key_enabled(self, key_id: str, enabled: bool) -> KeyView:
+    async def change_key(self, key_id: str, **terms: Any) -> KeyView:
         old = self._key(key_id)
-        self.all_keys[self.all_keys.index(old)] = new = structs.replace(old, enabled=enabled)
+        self.all_keys[self.all_keys.index(old)] = new = structs.replace(old, **terms)
         return new
+
+    async def set_key_enabled(self, key_id: str, enabled: bool) -> KeyView:
+        return await self.change_key(key_id, enabled=enabled)
 
     async def rotate_key(self, key_id: str) -> tuple[str, KeyView]:
         key = self._key(key_id)

@@ -6,6 +6,9 @@ import pytest
 from tests.cli.conftest import Invoke
 from tests.cli.fake_management import DAY, NOW, FakeManagement, KeyView
 
+from qwen_gateway.cli.keys import KeyManagement
+from qwen_gateway.relay.management import Management
+
 LONG = "the-laptop-under-the-stairs"
 
 
@@ -39,7 +42,7 @@ def test_a_key_whose_end_no_calendar_has_is_listed(invoke: Invoke, management: F
 
 
 def test_all_terms_reach_the_key(invoke: Invoke, management: FakeManagement) -> None:
-    flags = "--role viewer --expires 2027-01-31 --rpm 60 --concurrency 2 --tokens-per-day 100000"
+    flags = "--role viewer --expires 2027-01-31 --rpm 60 --concurrency 2 --tokens-per-day 100000 --continuation replay"
     done = invoke("keys", "create", *flags.split(), "--models", "qwen3*, x", "--endpoints", "openai_chat,models")
     assert done.exit_code == 0
     (key,) = management.all_keys
@@ -53,6 +56,7 @@ def test_all_terms_reach_the_key(invoke: Invoke, management: FakeManagement) -> 
         requests_per_minute=60,
         concurrency=2,
         tokens_per_day=100_000,
+        continuation="replay",
     )
     words = " ".join(done.stderr.split())
     assert (
@@ -75,6 +79,7 @@ def test_a_span_counts_from_now_and_names_are_found(invoke: Invoke, management: 
         "requests_per_minute": None,
         "concurrency": None,
         "tokens_per_day": None,
+        "continuation": None,
         "tokens_today": 0,
     }
 
@@ -87,6 +92,8 @@ def test_a_span_counts_from_now_and_names_are_found(invoke: Invoke, management: 
         (("--expires", "0d"), "--expires: 0d is no time at all."),
         (("--role", "king"), "king"),
         (("--rpm", "0"), "'--rpm'"),
+        (("--continuation", "sometimes"), "sometimes"),
+        (("--continuation", "default"), "default"),
         (("--name", "taken"), "There is a key 'taken' already."),
     ],
 )
@@ -122,6 +129,31 @@ def test_without_keys_it_is_said_how_to_make_one(invoke: Invoke) -> None:
     assert "qwen-gateway keys create" in invoke("keys", "list").stdout
 
 
+def test_a_change_says_what_the_key_may_do_now(invoke: Invoke, management: FakeManagement) -> None:
+    management.all_keys = [KeyView(id="a", name="my laptop", concurrency=2)]
+    done = invoke("keys", "change", "my laptop", "--continuation", "suffix")
+    assert (done.exit_code, management.all_keys) == (
+        0,
+        [KeyView(id="a", name="my laptop", concurrency=2, continuation="suffix")],
+    )
+    assert " ".join(done.stdout.split()) == (
+        "The key my laptop is changed: role client, without an end, 2 at once; continuation suffix."
+    )
+    assert "my laptop: 2 at once; continuation suffix\n" in invoke("keys", "list").stdout
+    told = json.loads(invoke("keys", "change", "a", "--continuation", "default", "--json").stdout)
+    assert (told["continuation"], told["concurrency"]) == (None, 2)
+
+
+@pytest.mark.parametrize("flags", [(), ("--continuation", "sometimes")])
+def test_a_change_of_nothing_known_is_refused(
+    flags: tuple[str, ...], invoke: Invoke, management: FakeManagement
+) -> None:
+    management.all_keys = [KeyView(id="a", name="laptop")]
+    done = invoke("keys", "change", "laptop", *flags)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--continuation" in done.stderr
+
+
 def test_disabling_says_what_stops_and_how_to_undo_it(invoke: Invoke, management: FakeManagement) -> None:
     management.all_keys = [KeyView(id="a", name="my laptop")]
     done = invoke("keys", "disable", "my laptop")
@@ -143,7 +175,12 @@ def test_rotating_prints_the_new_key_and_says_that_the_old_one_stops(
     assert json.loads(invoke("keys", "rotate", "a", "--json").stdout)["key"] == "sk-qg-a-second"
 
 
-@pytest.mark.parametrize("command", ["disable", "enable", "rotate"])
+@pytest.mark.parametrize("command", ["disable", "enable", "rotate", "change"])
 def test_an_unknown_key_is_a_plain_error(command: str, invoke: Invoke) -> None:
-    done = invoke("keys", command, "x")
+    done = invoke("keys", command, "x", *(("--continuation", "auto") if command == "change" else ()))
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", "qwen-gateway: There is no key 'x'.\n")
+
+
+def _satisfied(management: Management) -> None:
+    """Only for mypy: the management is what the commands ask for."""
+    _: KeyManagement = management

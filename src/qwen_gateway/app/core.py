@@ -19,11 +19,12 @@ from qwen_gateway.relay.keeper import Keeper
 from qwen_gateway.relay.key_changes import KeyChanges
 from qwen_gateway.relay.keys import Keys
 from qwen_gateway.relay.pool import Queue
-from qwen_gateway.relay.ports import Ambient
+from qwen_gateway.relay.ports import Ambient, Secret
 from qwen_gateway.relay.renewal import Renewal
 from qwen_gateway.settings import Settings, SettingsError
 from qwen_gateway.store.accounts import SqlAccounts
 from qwen_gateway.store.budgets import SqlBudgets
+from qwen_gateway.store.conversations import SqlConversations
 from qwen_gateway.store.database import Database, sqlite_url
 from qwen_gateway.store.keys import SqlKeys
 from qwen_gateway.store.migrate import MigrationFailed, NewerSchema, prepare
@@ -53,10 +54,12 @@ STALE_AFTER = 60.0
 
 @dataclass(frozen=True)
 class Core:
-    """The parts, joined. Open as `core(settings)`."""
+    """The parts, joined. Open as `core(settings)`. owner: names this process to those that share the database."""
 
     settings: Settings
     database: Database
+    owner: str
+    conversation_secret: Secret
     site: QwenSite
     transport: HttpTransport
     account_store: SqlAccounts
@@ -67,6 +70,7 @@ class Core:
     key_changes: KeyChanges
     budgets: SqlBudgets
     usage: SqlUsage
+    conversations: SqlConversations
 
 
 @asynccontextmanager
@@ -76,14 +80,18 @@ async def core(settings: Settings) -> AsyncGenerator[Core, None]:
     transport = HttpTransport(connect_timeout=settings.connect_timeout, own_user_agent=OWN_USER_AGENT)
     try:
         site = QwenSite(_site_config(settings))
-        store = SqlAccounts(database, await vault_of(settings, database))
-        keeper = Keeper(store, AMBIENT, f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}")
+        vault = await vault_of(settings, database)
+        store = SqlAccounts(database, vault)
+        owner = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
+        keeper = Keeper(store, AMBIENT, owner)
         key_store = SqlKeys(database)
         static = [key.get_secret_value() for key in settings.api_keys]
         keys = Keys(key_store, AMBIENT, static=static, stale_after=STALE_AFTER)
         yield Core(
             settings,
             database,
+            owner,
+            Secret(vault.derived("conversations")),
             site,
             transport,
             store,
@@ -94,6 +102,7 @@ async def core(settings: Settings) -> AsyncGenerator[Core, None]:
             KeyChanges(keys, key_store, AMBIENT, token_bytes=secrets.token_bytes, endpoints=ENDPOINTS),
             SqlBudgets(database),
             SqlUsage(database),
+            SqlConversations(database),
         )
     finally:
         await transport.close()

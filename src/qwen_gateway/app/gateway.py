@@ -1,6 +1,7 @@
 """Everything but the listening socket: started in order, and stopped in the opposite one."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,13 +11,18 @@ from qwen_gateway.app.bootstrap import bootstrap_key
 from qwen_gateway.app.clean_end import clean_end
 from qwen_gateway.app.core import AMBIENT, Core, core, credential_of
 from qwen_gateway.app.manage import fetch_models, management_of
+from qwen_gateway.app.tokens import Tokens
 from qwen_gateway.dialects import DIALECTS
 from qwen_gateway.relay.account import DAY
 from qwen_gateway.relay.accounts import STATES
 from qwen_gateway.relay.allowance import Allowances
 from qwen_gateway.relay.chats import Chats
+from qwen_gateway.relay.conversations import Conversations, Manner
+from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.run import Limits, Turns
+from qwen_gateway.relay.sweep import Sweep
+from qwen_gateway.relay.tools import ToolManner
 from qwen_gateway.relay.upkeep import Upkeep
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server import app as server_app
@@ -52,26 +58,18 @@ async def gateway(settings: Settings) -> AsyncGenerator[tuple[App, Service], Non
         stack.callback(journal.close)
         stack.enter_context(clean_end(settings.data_dir))
         parts = await stack.enter_async_context(core(settings))
-        chats = Chats(
-            parts.site,
-            parts.transport,
-            journal,
-            AMBIENT,
-            renewal=parts.renewal,
-            policy=settings.delete_chats,
-            seconds=settings.call_timeout,
-        )
-        parts.accounts.on_use, parts.accounts.on_forget = chats.take_up, chats.forget
         models = _models(parts)
-        turns = Turns(
-            parts.site,
-            parts.transport,
-            models,
+        chats = _chats(parts, journal)
+        parts.accounts.on_use, parts.accounts.on_forget = chats.take_up, chats.forget
+        memory = Memory(parts.conversations, AMBIENT, owner=parts.owner, kept=chats.kept, dropped=chats.drop)
+        turns = _turns(parts, models, chats, memory)
+        sweep = Sweep(
+            parts.conversations,
             chats,
             AMBIENT,
-            renewal=parts.renewal,
-            limits=_limits(settings),
-            default_thinking=settings.default_thinking,
+            owner=parts.owner,
+            policy=settings.delete_chats,
+            most=settings.max_chats,
         )
         counters = _counters(settings)
         stack.push_async_callback(counters.close)
@@ -87,20 +85,24 @@ async def gateway(settings: Settings) -> AsyncGenerator[tuple[App, Service], Non
             AMBIENT,
             lambda now: _prune(parts, now),
         )
-        service, application = _face(parts, models, turns, allowances, counters, writer, upkeep)
+        service, application = _face(parts, models, turns, memory, allowances, counters, writer, upkeep)
         writer.start()
         parts.keeper.start()
         # All at once: a database that does not answer is waited for once.
         stack.push_async_callback(_flush, writer.close, allowances.close, parts.keeper.close)
         stack.push_async_callback(parts.renewal.close)
+        memory.start()
+        stack.push_async_callback(memory.close, FLUSH)
         chats.start()
         stack.push_async_callback(chats.close, CLEAN_UP)
+        stack.push_async_callback(sweep.close, CLEAN_UP)
         stack.push_async_callback(upkeep.close)
         stack.push_async_callback(models.close)
         try:
             if (found := credential_of(settings)) is not None:
                 await parts.accounts.adopt(found, source="environment")
             await upkeep.start()
+            sweep.start()  # only now: it takes on the chats of accounts that are in use
         except Fault as fault:
             raise SettingsError([fault.text]) from fault
         settings.check_exposure(stored_keys=parts.keys.has_any)
@@ -115,6 +117,57 @@ async def _prune(parts: Core, now: float) -> int:
     """Deletes what has been kept for long enough. now: seconds since 1970."""
     await prune_budgets(parts.database, int(now // DAY))
     return await prune(parts.database, now - parts.settings.usage_days * DAY)
+
+
+def _chats(parts: Core, journal: FileJournal) -> Chats:
+    return Chats(
+        parts.site,
+        parts.transport,
+        journal,
+        AMBIENT,
+        renewal=parts.renewal,
+        knows=parts.conversations.knows,
+        policy=parts.settings.delete_chats,
+        seconds=parts.settings.call_timeout,
+    )
+
+
+def _turns(parts: Core, models: Models, chats: Chats, memory: Memory) -> Turns:
+    settings = parts.settings
+    conversations = Conversations(
+        memory,
+        parts.site,
+        parts.transport,
+        parts.renewal,
+        AMBIENT,
+        secret=parts.conversation_secret.value,
+        seconds=settings.call_timeout,
+        manner=Manner(
+            settings.delete_chats,
+            settings.changed_instructions,
+            tuple(re.compile(pattern, re.MULTILINE) for pattern in settings.volatile_lines),
+            verify=settings.verify_unclean,
+            shorten=settings.shorten_results,
+        ),
+    )
+    return Turns(
+        parts.site,
+        parts.transport,
+        models,
+        chats,
+        conversations,
+        AMBIENT,
+        renewal=parts.renewal,
+        limits=_limits(settings),
+        default_thinking=settings.default_thinking,
+        tool_manner=ToolManner(
+            settings.tool_format,
+            settings.tool_arguments,
+            nudge=settings.agent_nudge,
+            show_site_tools=settings.show_site_tools,
+        ),
+        tokens=Tokens(),
+    )
 
 
 def _journal(settings: Settings) -> FileJournal:
@@ -158,6 +211,7 @@ def _face(  # noqa: PLR0913, PLR0917 - the parts are joined here, once
     parts: Core,
     models: Models,
     turns: Turns,
+    memory: Memory,
     allowances: Allowances,
     counters: MemoryCounters | RedisCounters,
     writer: UsageWriter,
@@ -188,6 +242,8 @@ def _face(  # noqa: PLR0913, PLR0917 - the parts are joined here, once
         models=models,
         turns=turns,
         pace=Pace(settings.max_body_bytes, settings.heartbeat, settings.write_timeout, settings.max_in_flight),
+        continuation=settings.continuation,
+        strict_params=settings.strict_params,
         ambient=AMBIENT,
         observe=observe,
         storage=Storage(lambda: upkeep.problem, lambda: counters.problem, lambda: writer.waiting),
@@ -200,7 +256,7 @@ def _face(  # noqa: PLR0913, PLR0917 - the parts are joined here, once
             accounts={state: partial(parts.accounts.count, state) for state in STATES},
             usage_waiting=lambda: writer.waiting,
             usage_dropped=lambda: writer.dropped,
-            site_closed=lambda: turns.site_state() != "closed",
+            site_closed=lambda: turns.health.state() != "closed",
             store_up=lambda: upkeep.problem is None,
         )
     )
@@ -209,7 +265,7 @@ def _face(  # noqa: PLR0913, PLR0917 - the parts are joined here, once
         service,
         pages,
         DIALECTS,
-        management_of(parts),
+        management_of(parts, memory),
         prefix=settings.api_prefix,
         origins=settings.allowed_origins,
     )

@@ -8,6 +8,7 @@ from qwen_gateway.app import secret_key
 from qwen_gateway.app.core import AMBIENT, Core, core, credential_of, open_database
 from qwen_gateway.relay.drive import drive
 from qwen_gateway.relay.management import Management
+from qwen_gateway.relay.memory import Memory
 from qwen_gateway.settings import Settings
 from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.faults import Fault
@@ -16,7 +17,8 @@ CLOSE = 5.0
 """Seconds at the end to store what the site has given meanwhile."""
 
 
-def management_of(parts: Core) -> Management:
+def management_of(parts: Core, memory: Memory | None = None) -> Management:
+    """memory: of a gateway that serves; commands have none."""
     settings = parts.settings
     return Management(
         accounts=parts.accounts,
@@ -24,6 +26,8 @@ def management_of(parts: Core) -> Management:
         key_changes=parts.key_changes,
         budgets=parts.budgets,
         usage=parts.usage,
+        conversations=parts.conversations,
+        forget=memory.forget if memory is not None else parts.conversations.mark_tenant,
         site=parts.site,
         transport=parts.transport,
         renewal=parts.renewal,
