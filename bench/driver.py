@@ -78,6 +78,8 @@ class Run:
         spent = figures["mock_cpu_seconds"] + figures["load_cpu_seconds"]
         if running.server and spent > 0.9 * cpus * figures["seconds"]:
             self._note(f"{who}: mock and load generator were the limit; CPU per unit holds, wall figures do not")
+        if figures.get("replayed"):
+            self._note(f"{who}: {figures['replayed']} of {figures['requests']} did not go on in their chat")
         if figures["failed"]:
             kinds = ", ".join(f"{figures[kind]} {kind}" for kind in ("not_200", "broken", "incomplete"))
             self._note(f"{who}: {figures['failed']} of {figures['requests']} failed ({kinds})")
@@ -161,7 +163,7 @@ def _lines(bench: Bench, specs: Sequence[str], run: Run) -> list[Line]:
     else:
         run.notes.append("nginx is not installed: its column and the ratios are missing")
     lines.append(contenders.gateway(site, folder, delete_chats="keep"))
-    lines.append(contenders.gateway(site, folder, delete_chats="now", only="S1"))
+    lines += [contenders.gateway(site, folder, delete_chats=policy, only="S1") for policy in ("24", "now")]
     return lines + [contenders.stranger(spec, site, folder) for spec in specs]
 
 

@@ -1,5 +1,6 @@
 /* The load generator: K clients in a closed loop, each sending one and the same request over its own kept-alive
  * connection, reading the answer to its end, and sending again.  One thread, one epoll; prints one JSON line.
+ * Where the body says "client-00000", each client puts its own number there, so that each has its own conversation.
  *
  * An answer is good when it is a whole HTTP message, has status 200, reports no error, and carries exactly the
  * marks ("@<microseconds>", see mock.c) that were asked for.  So an answer that lost or repeated one event counts
@@ -30,6 +31,7 @@ enum chunk { SIZE, SIZE_LINE, DATA, DATA_END, TRAILER };
 struct client {
     int fd;
     bool busy, writing;
+    const char *request;
     size_t sent;
     int64_t start, first_byte, first_mark;
     char head[HEAD_ROOM];
@@ -58,7 +60,7 @@ static size_t request_len;
 static int epfd;
 static unsigned want_marks, max_requests = 1u << 30;
 static int64_t late_us, stop_at;
-static unsigned launched, good, not_200, broken, incomplete, alive, open_now, open_peak;
+static unsigned launched, good, not_200, broken, incomplete, continued, alive, open_now, open_peak;
 static uint64_t events, marks, late, bytes;
 static char scratch[256 << 10];
 
@@ -157,6 +159,7 @@ static void read_head(struct client *c) {
     c->head_done = true;
     c->status = c->head_len > 12 ? atoi(c->head + 9) : 0;
     c->closes = strcasestr(c->head, "\r\nconnection: close") != NULL;
+    continued += strcasestr(c->head, "\r\nx-gateway-continuation: continue") != NULL;
     char *length = strcasestr(c->head, "\r\ncontent-length:");
     c->chunk = SIZE;
     c->left = length ? strtoul(length + 17, NULL, 10) : 0;
@@ -206,7 +209,7 @@ static bool open_connection(struct client *c) {
 /* A failed write shows up as a closed connection on the next read: one place decides. */
 static void write_request(struct client *c) {
     while (c->sent < request_len) {
-        ssize_t n = send(c->fd, request + c->sent, request_len - c->sent, MSG_NOSIGNAL);
+        ssize_t n = send(c->fd, c->request + c->sent, request_len - c->sent, MSG_NOSIGNAL);
         if (n <= 0) break;
         c->sent += (size_t)n;
     }
@@ -321,7 +324,7 @@ static void print_report(double seconds) {
     printf(", \"events\": %llu, \"marks\": %llu, \"late\": %llu, \"bytes\": %llu, \"seconds\": %.4f",
            (unsigned long long)events, (unsigned long long)marks, (unsigned long long)late,
            (unsigned long long)bytes, seconds);
-    printf(", \"open_peak\": %u", open_peak);
+    printf(", \"open_peak\": %u, \"continued\": %u", open_peak, continued);
     print_series("latency_us", &latency);
     print_series("first_byte_us", &first_byte);
     print_series("first_mark_us", &first_mark);
@@ -345,6 +348,18 @@ static void compose(const char *path, const char *headers, const char *body_path
     memcpy(request + n, body, len);
     request_len = (size_t)n + len;
     free(body);
+}
+
+static void number(struct client *c, unsigned i) {
+    static const char PLACE[] = "client-00000";
+    char *place = memmem(request, request_len, PLACE, sizeof PLACE - 1), own[sizeof PLACE];
+    c->request = request;
+    if (!place) return;
+    char *copy = grown(NULL, request_len);
+    memcpy(copy, request, request_len);
+    snprintf(own, sizeof own, "client-%05u", i);
+    memcpy(copy + (place - request), own, sizeof own - 1);
+    c->request = copy;
 }
 
 int main(int argc, char **argv) {
@@ -377,7 +392,10 @@ int main(int argc, char **argv) {
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     compose(path, headers, body);
     epfd = epoll_create1(EPOLL_CLOEXEC);
-    for (unsigned i = 0; i < count; i++) clients[i].fd = -1;
+    for (unsigned i = 0; i < count; i++) {
+        clients[i].fd = -1;
+        number(&clients[i], i);
+    }
     int64_t begin = now_us();
     stop_at = begin + (int64_t)(1e6 * seconds);
     run(count, ramp, begin, stop_at + 1000000 * timeout);

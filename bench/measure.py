@@ -29,6 +29,9 @@ class Bench:
     cpus: Cpus
 
     def measure(self, scenario: Scenario, running: Running) -> dict[str, Any]:
+        if scenario.goes_on and running.base_pss_kib is None:
+            self._finish(self._launch(scenario.beginning(), running, once=True))
+            time.sleep(SETTLE_SECONDS)
         self._finish(self._launch(scenario.warm_up(), running))
         time.sleep(SETTLE_SECONDS)
         if running.base_pss_kib is None:
@@ -72,7 +75,8 @@ class Bench:
             time.sleep(0.5)
         return peak
 
-    def _launch(self, scenario: Scenario, running: Running) -> subprocess.Popen[bytes]:
+    def _launch(self, scenario: Scenario, running: Running, *, once: bool = False) -> subprocess.Popen[bytes]:
+        """once: each client sends one request."""
         body = self.folder / "request.json"
         body.write_bytes(openai_request(scenario) if running.line.translates else site_request(scenario))
         options = {
@@ -89,6 +93,8 @@ class Bench:
             options |= {"requests": scenario.clients, "ramp-ms": scenario.ramp_ms, "late-ms": LATE_MS}
             options["seconds"] = scenario.ramp_ms / 1000 + 5
             options["timeout"] = int(scenario.stream_seconds) + 30
+        elif once:
+            options["requests"] = scenario.clients
         else:
             options["seconds"] = scenario.seconds
         with pinned(self.cpus.rest):
@@ -120,6 +126,8 @@ def _figures(
     good = result["good"]
     asked = scenario.clients if scenario.rate else result["requests"]
     figures: dict[str, Any] = {"asked": asked, "failed": asked - good}
+    if scenario.goes_on:
+        figures["replayed"] = asked - result["continued"]
     if good:
         figures["cpu_us_per_chat"] = round(1e6 * cpu / good, 2)
         figures["cpu_us_per_event"] = round(1e6 * cpu / (good * scenario.events), 3)

@@ -3,6 +3,8 @@
  * One thread, one epoll, no allocation per event, so that the server under test is what the benchmark sees.
  * A request chooses its own stream by a word in the prompt: "bench-n1000-r20" asks for 1000 events, 20 per
  * second (r0: as fast as the reader takes them).  The flags --events and --rate hold for prompts without it.
+ * "bench-n20-r0-f" asks for an answer that is the same each time, so that a client can know it: its marks are
+ * 1000001, 1000002, ….
  *
  * Every answer frame carries one mark, "@<microseconds>": the moment (CLOCK_MONOTONIC) at which it was due.
  * A mark passes any translation unchanged, so the load generator can count what arrived and how late.
@@ -41,7 +43,7 @@ struct conn {
     size_t kept_len, kept_room, received, head_len, body_len;
     char *pending; /* what the socket did not take */
     size_t pending_len, pending_at;
-    bool streaming;
+    bool streaming, fixed; /* fixed: the same words as ever */
     unsigned events, next;
     int64_t start, interval; /* microseconds */
     uint64_t id;
@@ -169,7 +171,7 @@ static size_t event(char *out, const struct conn *c, unsigned i) {
                      "\"output_tokens\": %u, \"characters\": 0, \"total_tokens\": %u, \"input_tokens_details\": "
                      "{\"text_tokens\": 1308}, \"output_tokens_details\": {\"text_tokens\": %u}, "
                      "\"prompt_tokens_details\": {\"cached_tokens\": 0}}, \"timestamp\": 1789353472}\n\n",
-                     (long long)(c->start + i * c->interval), id, i, 1308 + i, i);
+                     (long long)(c->fixed ? 1000000 + i : c->start + i * c->interval), id, i, 1308 + i, i);
     else
         n = snprintf(text, sizeof text,
                      "data: {\"choices\": [{\"delta\": {\"content\": \"\", \"role\": \"assistant\", \"status\": "
@@ -216,7 +218,8 @@ static void start_stream(struct conn *c) {
         "cache-control: no-cache\r\nx-actual-status-code: 200\r\n\r\n";
     unsigned events = default_events, rate = default_rate;
     char *word = memmem(c->kept + c->head_len, c->kept_len - c->head_len, "bench-n", 7);
-    if (word) sscanf(word, "bench-n%u-r%u", &events, &rate);
+    int end = 0;
+    c->fixed = word && sscanf(word, "bench-n%u-r%u%n", &events, &rate, &end) == 2 && !strncmp(word + end, "-f", 2);
     c->chat_id[0] = 0;
     sscanf(c->kept, "POST /api/v2/chat/completions?chat_id=%63[^& ]", c->chat_id);
     c->events = events < 3 ? 3 : events;

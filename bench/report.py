@@ -30,6 +30,7 @@ class Row:
     aim: float | None = None
     at_least: bool = False
     over_direct: bool = False  # the figure is the difference to the direct line
+    over: str = ""  # the figure is the difference to that of the same line in this scenario
     line: str = "gateway"  # whose figure stands in the gateway's column
     cost: bool = False  # CPU time: the direct line has no process of its own
     not_yet: str = ""  # why it cannot be measured; the aim stays in sight
@@ -53,8 +54,13 @@ _IN_TIME = _value("in_time_percent")
 
 ROWS = (
     Row("S1", "CPU ms/chat, chats kept", _CHAT_COST, 0.6, cost=True),
+    Row("S1", "CPU ms/chat, chats kept for 24 h", _CHAT_COST, line="gateway-24", cost=True),
     Row("S1", "CPU ms/chat, chats deleted", _CHAT_COST, line="gateway-now", cost=True),
     Row("S1", "chats/s", _value("chats_per_second")),
+    Row("S1c", "CPU ms/chat, second turn", _CHAT_COST, cost=True),
+    Row("S1c", "… over S1", _CHAT_COST, 0.4, over="S1", cost=True),
+    Row("S1h", "CPU ms/chat, 200 messages before", _CHAT_COST, cost=True),
+    Row("S1h", "… over S1c", _CHAT_COST, 3, over="S1c", cost=True),
     Row("S2", "CPU µs/event", _EVENT_COST, 5, cost=True),
     Row("S2", "events/s", _value("events_per_second")),
     Row("S2t", "CPU µs/event, tools declared", _EVENT_COST, 10, cost=True),
@@ -86,11 +92,15 @@ def table(results: Results, others: Sequence[str]) -> list[list[str]]:
 def _cells(row: Row, results: Results, others: Sequence[str]) -> list[str]:
     lines = results[row.scenario]
     direct = None if row.cost else _median(row, lines.get("direct", ()))
-    base = direct if row.over_direct else 0.0
+
+    def base(line: str) -> float | None:
+        if row.over:
+            return _median(row, results.get(row.over, {}).get(line, ()))
+        return direct if row.over_direct else 0.0
 
     def figure(line: str) -> float | None:
-        found = _median(row, lines.get(line, ()))
-        return None if found is None or base is None else found - base
+        found, less = _median(row, lines.get(line, ())), base(line)
+        return None if found is None or less is None else found - less
 
     nginx, ours = figure("nginx"), figure(row.line)
     ratio = f"{ours / nginx:.1f}" if ours is not None and nginx and row.scenario != "start" else ""
@@ -118,6 +128,8 @@ def _reached(row: Row, value: float | None, rounds: Rounds) -> str:
     if failed := sum(one.get("failed", 0) for one in rounds):
         # A figure of the answers that did arrive whole says little when others did not.
         return f"no: {failed} failed"
+    if any(one.get("replayed", 0) for one in rounds):
+        return "no: replays"
     if row.aim is None:
         return ""
     if value is None:

@@ -23,6 +23,9 @@ class Scenario:
     tools: bool = False
     prompt_bytes: int = 600
     translated_only: bool = False  # nginx and the direct line would only repeat another scenario
+    messages: int = 1
+    unsaid: int = 0  # the last ones of them, which are left out
+    goes_on: bool = False  # each client has a conversation of its own, and has had all answers in it
 
     @property
     def marks(self) -> int:
@@ -37,6 +40,10 @@ class Scenario:
     def stream_seconds(self) -> float:
         return self.events / self.rate if self.rate else 0
 
+    def beginning(self) -> "Scenario":
+        """What each client has asked before: the same without the last answer and the question that follows it."""
+        return replace(self, unsaid=2)
+
     def quick(self) -> "Scenario":
         events = 50 if self.rate else self.events
         return replace(self, events=events, seconds=min(self.seconds, 1.2), rounds=1)
@@ -48,8 +55,14 @@ class Scenario:
         return replace(self, seconds=0.5, clients=16, events=20, rate=0)
 
 
+_CHAT = Scenario("S1", "chat of 20 events, not streamed", clients=64, events=20, stream=False)
+
 SCENARIOS = (
-    Scenario("S1", "chat of 20 events, not streamed", clients=64, events=20, stream=False),
+    _CHAT,
+    replace(_CHAT, name="S1c", title="its second turn", messages=3, goes_on=True, translated_only=True),
+    replace(
+        _CHAT, name="S1h", title="its 101st turn", messages=201, goes_on=True, translated_only=True, prompt_bytes=300
+    ),
     Scenario("S2", "stream of 1000 events, unpaced", clients=16, events=1000),
     Scenario("S2t", "the same, tools declared", clients=16, events=1000, tools=True, translated_only=True),
     Scenario("S3m", "500 streams of 20 events/s", clients=500, events=200, rate=20, rounds=2),
@@ -76,7 +89,7 @@ def openai_request(scenario: Scenario) -> bytes:
     body: dict[str, Any] = {
         "model": MODEL,
         "stream": scenario.stream,
-        "messages": [{"role": "user", "content": _prompt(scenario)}],
+        "messages": [_message(scenario, number) for number in range(scenario.messages - scenario.unsaid)],
     }
     if scenario.tools:
         body["tools"] = [WEATHER]
@@ -117,8 +130,24 @@ def site_request(scenario: Scenario) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode()
 
 
+def _message(scenario: Scenario, number: int) -> dict[str, str]:
+    if number % 2 == 0:
+        return {"role": "user", "content": _prompt(scenario)}
+    if number == scenario.messages - 2:
+        return {"role": "assistant", "content": _answer(scenario)}
+    return {"role": "assistant", "content": _filled(f"Answer {number}. ", scenario.prompt_bytes)}
+
+
+def _answer(scenario: Scenario) -> str:
+    """What the mock answers in a conversation."""
+    return "".join(f" @{1_000_001 + mark}" for mark in range(scenario.marks))
+
+
 def _prompt(scenario: Scenario) -> str:
-    # The first word tells the mock which stream to play.
-    order = f"bench-n{scenario.events}-r{scenario.rate} "
-    size = len(SENTENCE.encode())
-    return order + SENTENCE * max(1, (scenario.prompt_bytes - len(order)) // size)
+    # The first word tells the mock which stream to play; the load generator puts each client's number in the second.
+    order = f"bench-n{scenario.events}-r{scenario.rate}"
+    return _filled(f"{order}-f client-00000 " if scenario.goes_on else f"{order} ", scenario.prompt_bytes)
+
+
+def _filled(beginning: str, size: int) -> str:
+    return beginning + SENTENCE * max(1, (size - len(beginning)) // len(SENTENCE.encode()))
