@@ -1,7 +1,7 @@
 # Everything that one does with this project. `make` alone lists it.
 #
 # PYTHON=…  the interpreter for .venv (default: the first of python3.13, python3.12, python3.11, python3 that will do)
-# ARGS=…    further arguments of `demo`, `run`, `test` and `bench`, such as ARGS="--port 9000"
+# ARGS=…    further arguments of `demo`, `run`, `test`, `clients`, `soak` and `bench`, such as ARGS="--port 9000"
 
 BIN = .venv/bin
 PYTHON =
@@ -16,7 +16,11 @@ LOCKED = .venv/.locked
 READY = .venv/.ready
 DEV = .venv/.dev
 
-.PHONY: help demo run test check bench docs
+# Other people's clients have an environment of their own: what they need must not decide what the gateway gets.
+CLIENTS = .venv-clients/.made
+NODE_CLIENTS = tests/clients/node_modules/.made
+
+.PHONY: help demo run test clients check soak bench reliability docs
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -e 's/:.*## /	/' | expand -t 10
@@ -32,16 +36,31 @@ test: $(DEV) ## run all tests; says at the end what was skipped
 	@if [ "$$CI" = true ]; then QWEN_GATEWAY_REQUIRE_PACKAGES=1; export QWEN_GATEWAY_REQUIRE_PACKAGES; fi; \
 	echo "$(BIN)/pytest $(AT_ONCE) -rs $(ARGS)"; $(BIN)/pytest $(AT_ONCE) -rs $(ARGS)
 
+clients: $(DEV) $(CLIENTS) ## run other people's clients with tools, over the simulator
+	$(BIN)/python tools/packages.py clients
+	$(BIN)/mypy --python-executable .venv-clients/bin/python --cache-dir .venv-clients/.mypy_cache \
+	  --follow-imports silent tests/clients
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(NODE_CLIENTS); fi
+	@if [ "$$CI" = true ]; then QWEN_GATEWAY_REQUIRE_PACKAGES=1; export QWEN_GATEWAY_REQUIRE_PACKAGES; fi; \
+	echo ".venv-clients/bin/pytest -rs tests/clients $(ARGS)"; .venv-clients/bin/pytest -rs tests/clients $(ARGS)
+
 check: $(DEV) ## check form, types, import contracts and generated pages
 	$(BIN)/ruff format --check src tests bench tools
 	$(BIN)/ruff check src tests bench tools
-	$(BIN)/mypy src tests bench tools
+	$(BIN)/mypy --exclude '^tests/clients/' src tests bench tools
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/docs.py --check
-	@echo 'check: passed, nothing skipped. Not looked at here: the C programs in bench/ and the Dockerfile.'
+	@echo 'check: passed, nothing skipped. Not looked at here: the C programs in bench/, the Dockerfile, and types in tests/clients.'
+
+soak: $(DEV) ## run the tests of conversations in parallel and of crashes for minutes
+	QWEN_GATEWAY_SOAK_SECONDS=120 QWEN_GATEWAY_SOAK_KILLS=50 $(BIN)/pytest -n 0 -s $(ARGS) \
+	  tests/e2e/test_crosstalk.py tests/e2e/test_conversation_crashes.py
 
 bench: $(READY) ## measure the gateway; needs Linux, a C compiler and nginx (bench/README.md)
 	$(BIN)/python bench/run.py $(ARGS)
+
+reliability: $(READY) ## count how reliably tool calls are read
+	$(BIN)/python bench/reliability.py $(ARGS)
 
 docs: $(READY) ## write the generated pages again
 	$(BIN)/python tools/docs.py
@@ -71,4 +90,13 @@ $(READY): $(LOCKED) pyproject.toml
 
 $(DEV): $(READY) requirements/dev.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(CLIENTS): $(VENV) requirements/clients.txt
+	$(BIN)/python -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/clients.txt
+	@touch $@
+
+$(NODE_CLIENTS): tests/clients/package-lock.json
+	npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -12,6 +12,7 @@ from typing import TypeGuard
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from qwen_gateway.relay.counts import CallCounts
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server.metrics import Metrics, Now
 from qwen_gateway.settings_docs import env_example, settings_page
@@ -44,10 +45,14 @@ MEANINGS: dict[str, tuple[str, str]] = {
     ),
     "unsupported_value": ("The parameter exists, this value of it cannot be honoured.", "Choose another value."),
     "unsupported_content": ("A message holds something else than text.", "Send text only, for now."),
+    "unsupported_tool": (
+        "A tool is of another type than `function`.",
+        "Offer functions only; the site's own search is `enable_search`.",
+    ),
     "unsupported_encoding": ("The body is compressed.", "Send it without Content-Encoding."),
     "context_length_exceeded": (
-        "The conversation is larger than the site takes in one message.",
-        "Shorten the history, or start a new chat.",
+        "The conversation, or the list of tools, is larger than the site or the model takes.",
+        "Shorten the history, or start a new chat; offer fewer tools if `param` names them.",
     ),
     "content_filter": ("Qwen's content filter refused the request or the answer.", "Say it differently."),
     "unsupported_content_type": (
@@ -148,6 +153,22 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "upstream_chat_lost": ("The chat at the site is gone.", AGAIN),
     "upstream_empty": ("The site accepted the question and sent no answer.", AGAIN),
     "upstream_incomplete": ("The answer broke off.", AGAIN),
+    "invalid_tool_call": (
+        "The model's tool call could not be read, or does not fit the tool, also after it was asked again.",
+        "Send it again; try another model, or another `tool_format` ([tools](tools.md)).",
+    ),
+    "tool_choice_unsatisfied": (
+        "The model did not make the call that `tool_choice` demands.",
+        "Send it again, demand less, or use another model.",
+    ),
+    "tool_call_intercepted": (
+        "The site took the model's call for one of its own tools, and it did not arrive.",
+        "Send it again. Switching off the site's own tools may help ([accounts](accounts.md)).",
+    ),
+    "structured_output_failed": (
+        "The answer is not the JSON that `response_format` wants, also after the model was asked again.",
+        "Send it again, make the schema simpler, or use another model.",
+    ),
     "upstream_error": (
         "The site reported an error of its own.",
         f"{AGAIN} If it goes on, the cookies may be incomplete: copy the whole header.",
@@ -157,12 +178,20 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "event_too_large": ("The site sent a single event of more than 8 MB.", "Ask for less at once."),
 }
 
+# Codes that reach their fault as a value, so that no call of a fault's class shows them.
+_HANDED_ON: dict[str, type[Fault]] = {
+    "invalid_tool_call": faults.Unfit,
+    "unsupported_tool": faults.InvalidRequest,
+    "tool_choice_unsatisfied": faults.Unfit,
+    "tool_call_intercepted": faults.Unfit,
+}
+
 
 def raised() -> dict[str, type[Fault]]:
     """Every code that the sources can raise, with its class."""
     kinds = {name: kind for name, kind in vars(faults).items() if isinstance(kind, type) and issubclass(kind, Fault)}
     kinds.pop("Fault")  # only for matters between our own packages
-    found: dict[str, type[Fault]] = {}
+    found = dict(_HANDED_ON)
     for path in sorted(SOURCE.rglob("*.py")):
         if "simulator" in path.parts:
             continue
@@ -249,7 +278,9 @@ def metric_table() -> str:
         store_up=lambda: True,
     )
     metrics = Metrics(now)
-    metrics.observe(TurnRecord("", "openai_chat", tries=1, first_event=1.0, queued=1.0, usage=Usage(1, 1)))
+    record = TurnRecord("", "openai_chat", tries=1, first_event=1.0, queued=1.0, usage=Usage(1, 1))
+    record.calls = CallCounts(ok=1)
+    metrics.observe(record)
 
     def rows() -> Iterator[str]:
         for family in text_string_to_metric_families(metrics.page().decode()):

@@ -1,8 +1,9 @@
 """Programs that tests need and that are no Python packages: which are there, and how to get the others.
 
-`python tools/packages.py` installs what is missing where it may (on Debian, as root) and says what stays missing; it
-never fails for that. A test names its needs with `@pytest.mark.needs("chromium")`: without them it is skipped, or
-fails where QWEN_GATEWAY_REQUIRE_PACKAGES is 1 (tests/conftest.py). A further need is a further row of NEEDS.
+`python tools/packages.py` installs what is missing for `make test` where it may (on Debian, as root), and with the
+argument `clients` what is for `make clients`; it says what stays missing, and never fails for that. A test names its
+needs with `@pytest.mark.needs("chromium")`: without them it is skipped, or fails where QWEN_GATEWAY_REQUIRE_PACKAGES is
+1 (tests/conftest.py). A further need is a further row of NEEDS.
 """
 
 import os
@@ -14,10 +15,12 @@ from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """package: the name in Debian. programs: any of these will do; names on the PATH, or patterns of full paths."""
+    """package: the name in Debian. programs: any of these will do; names on the PATH, or patterns of full paths.
+    target: of the Makefile, which runs the tests that want it."""
 
     package: str
     programs: tuple[str, ...]
+    target: str = "test"
 
 
 NEEDS = {
@@ -27,6 +30,9 @@ NEEDS = {
     "postgresql": Need("postgresql", ("/usr/lib/postgresql/*/bin/initdb", "initdb")),
     # Limits that several processes share.
     "redis": Need("redis-server", ("redis-server",)),
+    # Clients that are written for it, and how they are installed.
+    "node": Need("nodejs", ("node",), "clients"),
+    "npm": Need("npm", ("npm",), "clients"),
 }
 
 
@@ -64,7 +70,8 @@ def install(packages: list[str]) -> str:
 
 def main() -> None:
     """Installs what is missing, if that is possible here."""
-    missing = [name for name in NEEDS if find(name) is None]
+    target = sys.argv[1] if len(sys.argv) > 1 else "test"
+    missing = [name for name, need in NEEDS.items() if need.target == target and find(name) is None]
     if not missing:
         return
     packages = [NEEDS[name].package for name in missing]

@@ -141,7 +141,8 @@ def serve(
 ) -> Iterator[Gateway]:
     """The command `serve` as a process, ready for requests."""
     hurry = {"account_concurrency": 1000, "account_pace": 1_000_000, "account_burst": 1_000_000, "queue_size": 1000}
-    settings = {"port": 0, "data_dir": str(directory / "data"), "log_format": "json", **hurry, **settings}
+    given = {"port": 0, "data_dir": str(directory / "data"), "log_format": "json", "store_timeout": 10}
+    settings = {**given, **hurry, **settings}
     command = [sys.executable, "-m", "qwen_gateway", "serve", *arguments]
     with _process(command, directory, settings, legacy or {}) as (process, log):
         found: list[str] = []
@@ -176,7 +177,7 @@ def _process(
             process.kill()
 
 
-def wait(condition: Callable[[], bool], seconds: float = 5) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 15) -> None:
     """Blocks until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -39,21 +39,35 @@ QUICK: dict[str, Any] = {
     "drain_seconds": 1,
 }
 """Settings for tests that wait for something to go wrong."""
+PATIENT: dict[str, Any] = {
+    **QUICK,
+    "first_event_timeout": 20,
+    "first_event_timeout_thinking": 20,
+    "idle_timeout": 20,
+    "call_timeout": 20,
+    "total_timeout": 60,
+}
+"""Settings for tests in which nothing goes wrong for waiting: on a busy machine a hundred at once take a while."""
 UNHURRIED: dict[str, Any] = {
     "account_concurrency": 1000,
     "account_pace": 1_000_000,
     "account_burst": 1_000_000,
     "queue_size": 1000,
+    "store_timeout": 10,
+    "delete_chats": "now",
 }
-"""Settings for tests that are in a hurry, where no person's account is."""
+"""Settings for tests that are in a hurry, where no person's account is, on a machine that may be busy. Each turn has a
+chat of its own, so that what is looked at is that turn; conversations that go on have tests of their own
+(`conversations`)."""
 
 
 class Rig:
-    """sim: the site. service: the gateway's inside. url: its address without `/v1`. admin: a key for /api/admin."""
+    """sim: the site. service: the gateway's inside. url: its address without `/v1`. admin: a key for /api/admin. key:
+    one for all else."""
 
     def __init__(self, sim: Simulator, service: Service, base_url: str, http: httpx2.AsyncClient, admin: str) -> None:
         self.sim, self.service, self.http, self.admin = sim, service, http, admin
-        self.base_url, self.url = base_url, base_url.removesuffix("/v1")
+        self.base_url, self.url, self.key = base_url, base_url.removesuffix("/v1"), KEY
 
     def client(self, key: str = KEY, **more: Any) -> AsyncOpenAI:
         return AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=0, http_client=self.http, **more)
@@ -104,18 +118,18 @@ class Rig:
     def is_idle(self) -> bool:
         return not (self.service.in_flight or self.service.turns.chats.pending or self.sim.site.streams)
 
-    async def settle(self, seconds: float = 5) -> None:
+    async def settle(self, seconds: float = 15) -> None:
         """Waits until nothing is under way any more, on either side."""
         await until(lambda: self.is_idle, seconds)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
 
 
-async def until_async(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+async def until_async(condition: Callable[[], Awaitable[bool]], seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from qwen_gateway.relay import sweep
 from qwen_gateway.simulator.seen import Seen
 from qwen_gateway.turn.contracts import Tokens
 
 from . import wire
-from .rig import KEY, QUICK, Rig, running, until
+from .rig import KEY, PATIENT, QUICK, Rig, running, until
 from .wire import MODEL, ask
 
 OTHER = "qwen3.6-plus"
@@ -30,13 +31,14 @@ def _headers(seen: Seen) -> dict[str, str]:
     return headers
 
 
-async def test_a_hundred_requests_with_an_expired_token_cause_one_refresh(rig: Rig) -> None:
-    await rig.program(refresh_delay_ms=200)
-    _expiring(rig)
-    answers = await asyncio.gather(*(rig.post(ask(f"{n}", stream=n % 2 == 0)) for n in range(100)))
-    assert {answer.status for answer in answers} == {200}
-    assert rig.sim.site.refreshes == 1
-    assert {_headers(seen)["Authorization"] for seen in rig.sim.site.seen} == {f"Bearer {rig.own.session.bearer}"}
+async def test_a_hundred_requests_with_an_expired_token_cause_one_refresh(tmp_path: Path) -> None:
+    async with running(tmp_path, **PATIENT) as rig:
+        await rig.program(refresh_delay_ms=200)
+        _expiring(rig)
+        answers = await asyncio.gather(*(rig.post(ask(f"{n}", stream=n % 2 == 0)) for n in range(100)))
+        assert {answer.status for answer in answers} == {200}
+        assert rig.sim.site.refreshes == 1
+        assert {_headers(seen)["Authorization"] for seen in rig.sim.site.seen} == {f"Bearer {rig.own.session.bearer}"}
 
 
 async def test_a_token_is_renewed_before_it_ends(rig: Rig) -> None:
@@ -60,11 +62,12 @@ async def test_the_list_of_models_is_asked_for_with_a_living_token(rig: Rig) -> 
     assert len([row for row in rows if "root" not in row]) == 6, "guests are shown three"
 
 
-async def test_a_deletion_long_after_renews_the_token(tmp_path: Path) -> None:
+async def test_a_deletion_long_after_renews_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "EVERY", 0.05)
     async with running(tmp_path, **QUICK, delete_chats=1 / 3600) as rig:
         assert (await rig.post(ask())).status == 200
         _expiring(rig)
-        await until(lambda: not rig.left_over, 4)
+        await until(lambda: not rig.left_over, 10)
         assert rig.sim.site.refreshes == 1
 
 

@@ -130,7 +130,7 @@ class Held:
 async def test_a_thousand_clients_that_leave_at_random_moments_leave_nothing(tmp_path: Path) -> None:
     rnd = random.Random(20261121)  # noqa: S311 - moments, not secrets
     async with Simulator() as sim:
-        settings: Json = {"site_url": sim.url, "cookies": sim.cookies(), "api_keys": KEY}
+        settings: Json = {"site_url": sim.url, "cookies": sim.cookies(), "api_keys": KEY, "delete_chats": "now"}
         with process.serve(tmp_path, **settings) as gateway:
             sim.site.controlled = True
             request = {s: request_bytes("/v1/chat/completions", ask(stream=s), key=KEY) for s in (True, False)}

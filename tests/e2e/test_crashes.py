@@ -56,17 +56,17 @@ def _make_due(directory: Path) -> list[Json]:
 async def test_whenever_it_is_killed_our_chats_go_and_others_stay(sim: Simulator, tmp_path: Path) -> None:
     rnd = random.Random(4)  # noqa: S311 - moments, not secrets
     cookies = sim.cookies()
-    settings: Json = {"site_url": sim.url, "cookies": cookies, "api_keys": KEY}
+    settings: Json = {"site_url": sim.url, "cookies": cookies, "api_keys": KEY, "delete_chats": "now"}
     theirs = {await _by_hand(sim, title, cookies) for title in ("API plans", "New Chat", "", "API 123")}
     await _program(sim, LONG)
-    for _ in range(10):
+    for _ in range(5):
         with process.serve(tmp_path, **settings) as gateway:
             clients = [asyncio.create_task(_ask(gateway.url)) for _ in range(8)]
             await asyncio.sleep(rnd.random() * 0.12)
             gateway.process.kill()
             await asyncio.gather(*clients)
         _make_due(tmp_path)
-    assert len(sim.site.chats) > 20
+    assert len(sim.site.chats) > 12
     with process.serve(tmp_path, **settings):
         await until(lambda: {chat.id for chat in sim.site.chats.values() if not chat.deleted} <= theirs, 20)
     assert {chat.id for chat in sim.site.chats.values() if not chat.deleted} == theirs
@@ -92,16 +92,48 @@ async def test_a_chat_whose_id_never_came_is_found_by_its_title(sim: Simulator, 
         assert len(sim.site.deleted) == 1
 
 
-async def test_the_journal_holds_no_content_and_no_secret(sim: Simulator, tmp_path: Path) -> None:
+async def test_a_kept_chat_is_in_the_journal_or_in_the_database_when_it_is_killed(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    """Once an answer is written down, its conversation goes on; when it was not yet, its chat goes, and all is told."""
+    settings: Json = {"site_url": sim.url, "cookies": sim.cookies(), "api_keys": KEY, "delete_chats": "24"}
+    with process.serve(tmp_path, **settings) as gateway:
+        assert (await _post(gateway.url, ask("early"))).status == 200
+        await until(lambda: _open_records(tmp_path) == 0)
+        assert (await _post(gateway.url, ask("late"))).status == 200
+        gateway.process.kill()
+    early, late = sim.site.chats.values()
+    more: list[Json] = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "and?"}]
+    ways = {}
+    with process.serve(tmp_path, **settings) as gateway:
+        for text in ("early", "late"):
+            body = ask(text)
+            body["messages"] += more
+            ways[text] = (await _post(gateway.url, body)).headers["x-gateway-continuation"]
+        await until(lambda: _open_records(tmp_path) == 0)
+    assert ways["early"] == "continue; reason=next"
+    assert not early.deleted
+    assert len(early.nodes) == 4
+    assert ways["late"] == ("replay; reason=unknown" if late.deleted else "continue; reason=next")
+    assert len(sim.site.chats) == (3 if late.deleted else 2)
+
+
+def _open_records(directory: Path) -> int:
+    """Chats that the journal has to have deleted."""
+    lines = [json.loads(line) for line in (directory / "data" / "chats.jsonl").read_text().splitlines()]
+    return len({line["put"]["title"] for line in lines if "put" in line} - {line.get("gone") for line in lines})
+
+
+async def test_what_is_remembered_holds_no_content_and_no_secret(sim: Simulator, tmp_path: Path) -> None:
     cookies = sim.cookies()
     settings: Json = {"site_url": sim.url, "cookies": cookies, "api_keys": KEY, "delete_chats": "24"}
     await _program(sim, {"text": "canary-answer"})
     with process.serve(tmp_path, **settings) as gateway:
-        request = request_bytes("/v1/chat/completions", ask("canary-prompt"), key=KEY)
-        assert (await wire.exchange(gateway.url, request)).status == 200
+        assert (await _post(gateway.url, ask("canary-prompt", user="canary-user"))).status == 200
+        await until(lambda: _open_records(tmp_path) == 0)
         written = b"".join(path.read_bytes() for path in (tmp_path / "data").iterdir())
     (chat,) = sim.site.chats
-    assert chat.encode() in written, "it is deleted tomorrow"
+    assert chat.encode() in (tmp_path / "data" / "gateway.db-wal").read_bytes(), "it is deleted tomorrow"
     secrets = [pair.split("=", 1)[1] for pair in cookies.split("; ")[:3]]
     for secret in ("canary", KEY, *secrets):
         assert secret.encode() not in written
@@ -119,6 +151,10 @@ async def test_a_second_gateway_on_the_same_directory_says_so(sim: Simulator, tm
     assert second.returncode == 2
     assert b"Another gateway" in said
     assert b"Traceback" not in said
+
+
+async def _post(url: str, body: Json) -> wire.Answer:
+    return await wire.exchange(url, request_bytes("/v1/chat/completions", body, key=KEY))
 
 
 async def _ask(url: str) -> None:

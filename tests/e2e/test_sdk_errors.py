@@ -50,7 +50,7 @@ def test_a_foreign_page(demo: Demo, openai: OpenAI) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_bad_parameter_is_named(openai: OpenAI, stream: bool) -> None:
     with pytest.raises(BadRequestError) as caught:
-        openai.chat.completions.create(model=MODEL, messages=HELLO, n=3, stream=stream)
+        openai.chat.completions.create(model=MODEL, messages=HELLO, n=200, stream=stream)
     assert (caught.value.param, caught.value.code) == ("n", "unsupported_value")
     assert caught.value.request_id is not None
     assert caught.value.request_id.startswith("req_")

@@ -31,6 +31,7 @@ async def sim() -> AsyncIterator[Simulator]:
 
 
 def _serve(sim: Simulator, directory: Path, **settings: Any) -> "process.Serving":
+    settings = {"delete_chats": "now", **settings}
     return process.serve(directory, site_url=sim.url, cookies=sim.cookies(), api_keys=KEY, **settings)
 
 

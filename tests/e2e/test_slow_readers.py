@@ -16,7 +16,14 @@ from .process import Gateway
 from .rig import KEY, until, until_async
 from .wire import Json, ask, request_bytes
 
-SETTINGS: Json = {"api_keys": KEY, "write_timeout": 1, "heartbeat": 0.4, "idle_timeout": 3, "first_event_timeout": 5}
+SETTINGS: Json = {
+    "api_keys": KEY,
+    "write_timeout": 1,
+    "heartbeat": 0.4,
+    "idle_timeout": 3,
+    "first_event_timeout": 5,
+    "delete_chats": "now",
+}
 FLOOD: Json = {"error": "f35"}
 """50 000 small events: 10 MB of stream."""
 LUMP: Json = {"chunks": ["x" * 60_000] * 200, "error": "f12"}

@@ -18,12 +18,12 @@ from qwen_gateway.simulator.site import Site
 from . import process, wire
 from .process import usage_rows
 from .rig import KEY, QUICK, Rig, running, until
-from .test_faults import AFTER, BEFORE, SECONDS, TEXT, Case, Generous, Patient
+from .test_faults import AFTER, BEFORE, SECONDS, SETTINGS, TEXT, Case, each
 from .wire import MODEL, Answer, Json, ask, request_bytes
 
+pytestmark = pytest.mark.timeout(120)  # the first test waits for all cases
 PATH = "/v1/chat/completions"
 LONG: Json = {"text": "word " * 2000, "delay_ms": 20, "sticky": True}
-HASTE: Json = {"heartbeat": 60, "first_event_timeout": 0.8, "first_event_timeout_thinking": 0.8, "idle_timeout": 0.5}
 CASES = [*BEFORE, *(case for case in AFTER if case[1])]
 
 
@@ -64,21 +64,18 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[Case, Told], 
 
 
 async def _every_fault(directory: Path) -> dict[Case, Told]:
-    async with running(directory, own=False, **{**QUICK, **HASTE, "pass_through": True}) as rig:
-        rig.service.turns.breaker, rig.service.turns.retries = Patient(), Generous()
-        few = asyncio.Semaphore(24)
+    async with running(directory, own=False, **SETTINGS) as rig:
 
-        async def one(case: Case) -> Told:
+        async def run(case: Case) -> Told:
             name, stream, after = case
             prompt = f"<{name} {stream} {after}>"
             turn: Json = {"match": prompt, "text": TEXT, "error": name, "sticky": True, "seconds": SECONDS.get(name, 4)}
-            async with few:
-                await rig.program(turn | ({} if after is None else {"after_chunks": after}))
-                answer = await rig.post(ask(prompt, stream=stream), key=rig.sim.token(prompt))
+            await rig.program(turn | ({} if after is None else {"after_chunks": after}))
+            answer = await rig.post(ask(prompt, stream=stream), key=rig.sim.token(prompt))
             return Told(answer, sum(seen.prompt == prompt for seen in rig.sim.site.seen))
 
-        async with asyncio.timeout(50):
-            return dict(zip(CASES, await asyncio.gather(*(one(case) for case in CASES)), strict=True))
+        async with asyncio.timeout(100):
+            return await each(rig, CASES, run, 24)
 
 
 def test_there_is_one_row_for_each_request_whatever_the_site_did(

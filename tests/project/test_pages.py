@@ -53,8 +53,9 @@ def test_each_dependency_has_its_reason() -> None:
         "For tests": groups["test"],
         "For checks": groups["check"],
         "For building": groups["build"],
+        "For clients": groups["clients"],
     }
-    assert groups.keys() == {"test", "check", "build"}
+    assert groups.keys() == {"test", "check", "build", "clients"}
     extras = re.findall(r"^\| (\w+) \| `([\w-]+)` \|", _section(_page("dependencies.md"), "Extras"), re.MULTILINE)
     wanted_extras = project["project"]["optional-dependencies"]
     assert dict(extras) == {extra: re.split(r"[<>=;\[ ]", one)[0] for extra, (one,) in wanted_extras.items()}
