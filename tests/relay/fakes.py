@@ -19,6 +19,7 @@ from qwen_gateway.history.pack import ToolWords
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.chats import Chats, DeletePolicy
 from qwen_gateway.relay.keeper import Keeper
+from qwen_gateway.relay.path import Knows
 from qwen_gateway.relay.pool import Pool, Queue
 from qwen_gateway.relay.ports import (
     AccountStore,
@@ -473,7 +474,7 @@ def chats(  # what a process's chats are made of
     return Chats(site, net, journal, clock.ambient(), renewal=again, knows=knows, policy=policy, seconds=9)
 
 
-def no_words(lesson: bool) -> ToolWords:
+def no_words(knows: Knows) -> ToolWords:
     """Nothing is told beside the conversation."""
     return ToolWords()
 
