@@ -24,7 +24,7 @@ from .conversations import NEXT, PATH, Way, branches, way
 from .process import KEY
 from .wire import Json, ask, request_bytes
 
-SECONDS = float(os.environ.get("QWEN_GATEWAY_SOAK_SECONDS", "4"))
+SECONDS = float(os.environ.get("QWEN_GATEWAY_SOAK_SECONDS", "2.5"))
 CLIENTS = 20
 GREETING = "Hello! Please wait for what I have to say."
 ANSWER = "I have understood that. Tell me what I should do next, and I will do it as well as I can."

@@ -6,7 +6,7 @@ import pytest
 from tests.corpus.toolcalls.player import KINDS, Case, Outcome, cases, complaints, play
 
 CASES = cases()
-ALL_PLACES = 1500
+ALL_PLACES = 500
 """Characters up to which an answer is cut at every place; a longer one is at every seventh, besides each by itself."""
 
 
