@@ -7,7 +7,7 @@ from tests.e2e.process import Demo
 from tests.e2e.wire import Json
 
 QUESTION = "What does the project do?"
-FILES = {"README.md": "See birds.py. 雨", "birds.py": 'print("tit")\n', "test_birds.py": "assert True"}
+FILES = {"README.md": "See birds.py. 雨", "birds.py": 'print("tit")\n', "test_birds.py": "import birds\n"}
 ROUNDS: list[Json] = [
     {"text": "I read first.", "tool_calls": [{"name": "read_file", "arguments": {"path": "README.md"}}]},
     {

@@ -18,7 +18,7 @@ from qwen_gateway.accounts import rest
 from qwen_gateway.accounts.breaker import Breaker
 from qwen_gateway.accounts.retries import RetryBudget
 from qwen_gateway.relay import accounts
-from qwen_gateway.relay.run import Limits
+from qwen_gateway.relay.turns import Limits
 from qwen_gateway.simulator.faults import FAULTS
 from qwen_gateway.simulator.refusals import REFUSALS
 

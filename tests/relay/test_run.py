@@ -12,8 +12,8 @@ from qwen_gateway.relay.conversations import Asker, Conversations, Manner
 from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.ports import ChatRecord
-from qwen_gateway.relay.run import Limits, Turns
 from qwen_gateway.relay.tools import ToolManner
+from qwen_gateway.relay.turns import Limits, Turns
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.events import Event, Failed, Finished, Reasoning, Text, Usage

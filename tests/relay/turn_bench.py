@@ -16,8 +16,9 @@ from qwen_gateway.relay.chats import DeletePolicy
 from qwen_gateway.relay.conversations import Asker, Conversations, Manner
 from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
-from qwen_gateway.relay.run import Limits, Turn, Turns
+from qwen_gateway.relay.run import Turn
 from qwen_gateway.relay.tools import ToolManner
+from qwen_gateway.relay.turns import Limits, Turns
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.turn.catalog import Catalog, Model
 from qwen_gateway.turn.contracts import Decoder

@@ -10,7 +10,7 @@ import pytest
 from qwen_gateway.toolcall.pieces import Tool
 from qwen_gateway.toolcall.teaching import BUDGET, Listing, listing, reminder
 
-TODO = Tool(
+WRITE_LIST = Tool(
     "TodoWrite",
     "Keeps a list of what is to be done.\n\nUse it often.",
     {
@@ -39,7 +39,7 @@ READ = Tool("Read", "Reads.", {"type": "object", "properties": {"path": {"type":
 
 
 def test_a_tool_has_its_signature_description_and_notes() -> None:
-    assert listing([TODO, READ]).text == (
+    assert listing([WRITE_LIST, READ]).text == (
         'TodoWrite(todos: { content: string, status: "open" | "done", description?: string }[],'
         " mode?: string | integer)\n"
         "Keeps a list of what is to be done.\n\nUse it often.\n"
@@ -53,8 +53,8 @@ def test_a_tool_has_its_signature_description_and_notes() -> None:
 
 
 def test_the_order_is_the_clients() -> None:
-    text = listing([TODO, READ]).text
-    assert listing([READ, TODO]).text != text
+    text = listing([WRITE_LIST, READ]).text
+    assert listing([READ, WRITE_LIST]).text != text
     assert text.index("TodoWrite(") < text.index("Read(")
 
 
@@ -69,8 +69,8 @@ def test_references_are_taught_as_what_they_mean() -> None:
 
 
 def test_nested_descriptions_go_first_and_the_list_says_so() -> None:
-    full = listing([TODO, READ])
-    short = listing([TODO, READ], budget=len(full.text) - 1)
+    full = listing([WRITE_LIST, READ])
+    short = listing([WRITE_LIST, READ], budget=len(full.text) - 1)
     assert (full.left_out, short.left_out) == ("nothing", "nested")
     assert "What to do" not in short.text
     assert "a name" not in short.text
@@ -82,15 +82,15 @@ def test_nested_descriptions_go_first_and_the_list_says_so() -> None:
 
 
 def test_a_list_that_is_too_long_even_then_is_not_written() -> None:
-    assert listing([TODO, READ], budget=100) == Listing("", "descriptions")
+    assert listing([WRITE_LIST, READ], budget=100) == Listing("", "descriptions")
 
 
 def test_a_list_fits_to_the_byte() -> None:
-    full = listing([TODO, READ]).text
-    assert listing([TODO, READ], budget=len(full)).text == full
-    short = listing([TODO, READ], budget=len(full) - 1).text
-    assert listing([TODO, READ], budget=len(short)).text == short
-    assert listing([TODO, READ], budget=len(short) - 1).left_out == "descriptions"
+    full = listing([WRITE_LIST, READ]).text
+    assert listing([WRITE_LIST, READ], budget=len(full)).text == full
+    short = listing([WRITE_LIST, READ], budget=len(full) - 1).text
+    assert listing([WRITE_LIST, READ], budget=len(short)).text == short
+    assert listing([WRITE_LIST, READ], budget=len(short) - 1).left_out == "descriptions"
 
 
 def test_data_in_a_schema_keeps_its_own_descriptions() -> None:
@@ -190,4 +190,4 @@ def test_the_budget_counts_bytes() -> None:
 
 def test_a_later_turn_is_reminded_of_signatures_or_only_of_names() -> None:
     assert reminder([READ, Tool("Now", "", {})]) == "Read(path: string); Now()"
-    assert reminder([READ, TODO], budget=20) == "Read, TodoWrite"
+    assert reminder([READ, WRITE_LIST], budget=20) == "Read, TodoWrite"

@@ -20,9 +20,9 @@ from qwen_gateway.relay.chats import Chats
 from qwen_gateway.relay.conversations import Conversations, Manner
 from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
-from qwen_gateway.relay.run import Limits, Turns
 from qwen_gateway.relay.sweep import Sweep
 from qwen_gateway.relay.tools import ToolManner
+from qwen_gateway.relay.turns import Limits, Turns
 from qwen_gateway.relay.upkeep import Upkeep
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server import app as server_app

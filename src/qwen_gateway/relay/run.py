@@ -3,18 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from qwen_gateway.history.pack import neutral
 from qwen_gateway.relay import machine, pool
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.answer import Answer, Patience
 from qwen_gateway.relay.calls import Tries
-from qwen_gateway.relay.chats import Chats
-from qwen_gateway.relay.conversations import Asker, Conversations, Path
+from qwen_gateway.relay.conversations import Path
 from qwen_gateway.relay.drive import drive
-from qwen_gateway.relay.health import Health
 from qwen_gateway.relay.machine import (
     MOST_QUESTIONS,
     OF_THE_ACCOUNT,
@@ -34,15 +33,10 @@ from qwen_gateway.relay.machine import (
     Replanned,
     Replay,
 )
-from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.pipeline import Pipeline, Stage
-from qwen_gateway.relay.ports import Ambient, TokenCounter, Transport
-from qwen_gateway.relay.renewal import Renewal
-from qwen_gateway.relay.terms import terms
-from qwen_gateway.relay.tools import ToolManner
 from qwen_gateway.relay.wanted import Wanted
 from qwen_gateway.relay.watch import TurnRecord
-from qwen_gateway.turn.contracts import Question, Upstream
+from qwen_gateway.turn.contracts import Question
 from qwen_gateway.turn.events import SHOWN, Event, Failed, Finished, Usage, total
 from qwen_gateway.turn.faults import (
     ChatBusy,
@@ -60,72 +54,18 @@ from qwen_gateway.turn.faults import (
 from qwen_gateway.turn.flow import HttpCall
 from qwen_gateway.turn.places import Place
 from qwen_gateway.turn.reply import Fold, Reply
-from qwen_gateway.turn.request import ThinkingMode, TurnRequest
+
+if TYPE_CHECKING:
+    from qwen_gateway.relay.turns import Turns
 
 OWN_WAIT = 2.0
 """Seconds to wait for the account that knows the conversation, where another one could be told it."""
 
 
-class Limits(Struct, frozen=True):
-    """Seconds. first_event: from the question to the first event; idle: between events; total: of a whole answer."""
-
-    first_event: float
-    first_event_thinking: float
-    idle: float
-    total: float
-
-
-class Turns:
-    """Makes turns: what all turns of one process share."""
-
-    def __init__(  # noqa: PLR0913 - the parts are joined here, once
-        self,
-        site: Upstream,
-        transport: Transport,
-        models: Models,
-        chats: Chats,
-        conversations: Conversations,
-        ambient: Ambient,
-        *,
-        renewal: Renewal,
-        limits: Limits,
-        default_thinking: ThinkingMode,
-        tool_manner: ToolManner,
-        tokens: TokenCounter,
-    ) -> None:
-        self.site, self.transport, self.models, self.chats = site, transport, models, chats
-        self.conversations = conversations
-        self.ambient, self.limits, self.renewal = ambient, limits, renewal
-        self.health = Health(ambient)
-        self.tool_manner, self.tokens = tool_manner, tokens
-        self._default_thinking = default_thinking
-
-    async def begin(self, request: TurnRequest, accounts: pool.Pool, record: TurnRecord, asker: Asker) -> "Turn":
-        """Checks all that can be checked without asking the site. Raises faults."""
-        choice = await self.models.resolve(request.model)
-        record.model = choice.model.id
-        prompt = terms(request, choice, self._default_thinking)
-        if request.thinking.mode in ("on", "off") and prompt.thinking.mode != request.thinking.mode:
-            # A hint that many programs send with every request: better answered without than refused.
-            record.ignored = (request.thinking.param,)
-        if request.max_output is not None:
-            await self.tokens.ready(choice.model.id)
-        wanted = Wanted(request, asker, choice.model, prompt, self.tool_manner)
-        path = await self.conversations.path(
-            request,
-            asker,
-            choice.model,
-            lambda key: accounts.able(key, choice.model.id),
-            tools=wanted.tools.digest,
-            words=wanted.words,
-        )
-        return Turn(self, accounts, path, wanted, record)
-
-
 class Turn:
     """One turn that is under way. Iterate `events` once, inside `aclosing`: closing it early stops the site."""
 
-    def __init__(self, shared: Turns, accounts: pool.Pool, path: Path, wanted: Wanted, record: TurnRecord) -> None:
+    def __init__(self, shared: "Turns", accounts: pool.Pool, path: Path, wanted: Wanted, record: TurnRecord) -> None:
         """Raises ContextTooLong: that a conversation is too long is known before a chat is made for it."""
         self._shared, self._accounts, self._path, self._wanted, self._record = shared, accounts, path, wanted, record
         self._prompt = wanted.prompt

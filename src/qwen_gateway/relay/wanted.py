@@ -25,7 +25,7 @@ from qwen_gateway.turn.prompt import Prompt
 from qwen_gateway.turn.request import TextPart, TurnRequest
 
 if TYPE_CHECKING:
-    from qwen_gateway.relay.run import Turns
+    from qwen_gateway.relay.turns import Turns
 
 _GO_ON = "Your last entry is the beginning of your reply. Go on exactly where it ends, and do not repeat any of it."
 

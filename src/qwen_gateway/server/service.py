@@ -11,7 +11,7 @@ from qwen_gateway.relay.allowance import Allowances
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.pool import Pool
 from qwen_gateway.relay.ports import Ambient, Continuation
-from qwen_gateway.relay.run import Turns
+from qwen_gateway.relay.turns import Turns
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server.callers import Caller, Door
 from qwen_gateway.server.guard import Guard

@@ -23,8 +23,8 @@ from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.pool import Queue
 from qwen_gateway.relay.ports import KeptChat, Remembered, Role, UsageBy, UsageQueries, UsageRow, UsageSum
-from qwen_gateway.relay.run import Limits, Turns
 from qwen_gateway.relay.tools import ToolManner
+from qwen_gateway.relay.turns import Limits, Turns
 from qwen_gateway.server import app as server_app
 from qwen_gateway.server.callers import Door
 from qwen_gateway.server.guard import Guard
