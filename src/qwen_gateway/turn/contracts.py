@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.events import Event, Usage
 from qwen_gateway.turn.faults import Fault
+from qwen_gateway.turn.files import Content, Facts, Kind, SiteFile, Ticket
 from qwen_gateway.turn.flow import Flow, HttpCall
 from qwen_gateway.turn.places import Place, StoredMessage
 from qwen_gateway.turn.prompt import Prompt
@@ -15,12 +16,30 @@ from qwen_gateway.turn.reply import Reply
 from qwen_gateway.turn.request import TurnRequest
 
 
+class FormFile(Struct, frozen=True):
+    """A file of a form. name: its last part, without folders. media_type: in lower case, without parameters."""
+
+    field: str
+    name: str
+    media_type: str
+    content: Content
+
+
+class Form(Struct, frozen=True):
+    """A body of `multipart/form-data`, in the order sent."""
+
+    fields: tuple[tuple[str, str], ...]
+    files: tuple[FormFile, ...]
+
+
 class Incoming(Struct, frozen=True):
-    """A request as it came. `headers` in the order sent, names in lower case."""
+    """A request as it came. `headers` in the order sent, names in lower case. form: in place of `body`, for a route
+    that takes forms (`TakesForms`)."""
 
     path: str
     headers: Sequence[tuple[bytes, bytes]]
-    body: bytes
+    body: bytes = b""
+    form: Form | None = None
 
 
 class ReplyHead(Struct, frozen=True):
@@ -87,6 +106,24 @@ class Several(Protocol):
 
     def choices_writer(self, request: TurnRequest, head: ReplyHead) -> ChoicesWriter: ...
     def choices_whole(self, request: TurnRequest, head: ReplyHead, replies: Sequence[Reply]) -> bytes: ...
+
+
+class FormRoute(Struct, frozen=True):
+    """A route that takes a form with one file in it. field: the file's. largest: bytes of the file; `None`: what any
+    file may have."""
+
+    field: str
+    largest: int | None = None
+
+
+@runtime_checkable
+class TakesForms(Protocol):
+    """What a dialect offers some of whose routes take forms."""
+
+    @property
+    def forms(self) -> Mapping[str, FormRoute]:
+        """Those of its routes that take `multipart/form-data`, and nothing else, by path."""
+        ...
 
 
 class Identity(Protocol):
@@ -161,12 +198,18 @@ class Upstream(Protocol):
         """Makes a place for the answer. Returns its id."""
         ...
 
-    def question(self, prompt: Prompt) -> Question:
-        """The prompt made ready to be asked, once per turn. Raises ContextTooLong when it is larger than the site
-        takes."""
+    def question(self, prompt: Prompt, files: int = 0) -> Question:
+        """The prompt made ready to be asked, once per turn. files: how many will be attached. Raises ContextTooLong
+        when it is larger than the site takes."""
         ...
 
-    def ask(self, who: Identity, at: Moment, place: Place, question: Question) -> HttpCall: ...
+    def room(self, files: int) -> int:
+        """Bytes that the text of a question with so many files may have, as JSON."""
+        ...
+
+    def ask(
+        self, who: Identity, at: Moment, place: Place, question: Question, files: Sequence[SiteFile] = ()
+    ) -> HttpCall: ...
 
     def decoder(self, chat_id: str) -> Decoder: ...
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault | None:
@@ -185,6 +228,27 @@ class Upstream(Protocol):
         ...
 
     def models(self, who: Identity, at: Moment) -> Flow[Catalog]: ...
+    @property
+    def parses(self) -> frozenset[Kind]:
+        """Kinds of files that have to be parsed before a question can name them."""
+        ...
+
+    def ticket(self, who: Identity, at: Moment, file: Facts) -> Flow[Ticket]:
+        """Leave to put a file into the site's storage. Raises Throttled when there were too many of late."""
+        ...
+
+    def parse(self, who: Identity, at: Moment, file_id: str) -> Flow[None]:
+        """Has the site begin to read a file that was put there."""
+        ...
+
+    def is_parsed(self, who: Identity, at: Moment, file_id: str) -> Flow[bool]:
+        """Whether it has read the file. Raises InvalidRequest when it cannot, and SiteError when it cannot read any."""
+        ...
+
+    def site_file(self, ticket: Ticket, file: Facts, at: Moment) -> SiteFile:
+        """How questions of this account name a file that was put there."""
+        ...
+
     def refresh(self, who: Identity, at: Moment) -> Flow[Tokens]: ...
     def whoami(self, who: Identity, at: Moment) -> Flow[User]:
         """The user whose session it is: a user object, never concluded from a status. Raises LoginExpired,

@@ -38,6 +38,7 @@
         ├── Empty              502  nothing came
         ├── Incomplete         502  the stream broke
         ├── Unfit              502  the model's answer is not what the request wants
+        ├── UploadFailed       502  a file could not be brought to the site
         ├── SiteError          502
         └── Drift              502  an answer we do not understand
 
@@ -270,6 +271,12 @@ class Unfit(SiteFault):
     def __init__(self, text: str, *, code: str = "", hint: str | None = None) -> None:
         super().__init__(text, code=code)
         self.hint = hint
+
+
+class UploadFailed(SiteFault):
+    """What was sent of it was sent again as often as made sense."""
+
+    code = "upload_failed"
 
 
 class SiteError(SiteFault):

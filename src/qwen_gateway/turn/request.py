@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from qwen_gateway.turn.files import FilePart
+
 Role = Literal["system", "user", "assistant"]
 ThinkingMode = Literal["on", "off", "auto"]
 
@@ -36,9 +38,10 @@ class ToolResultPart(Struct, frozen=True):
     call_id: str
     text: str
     is_error: bool = False
+    files: tuple[FilePart, ...] = ()
 
 
-Part = TextPart | ReasoningPart | ToolCallPart | ToolResultPart
+Part = TextPart | ReasoningPart | ToolCallPart | ToolResultPart | FilePart
 
 
 class Message(Struct, frozen=True):
