@@ -122,15 +122,17 @@ def _openai_error(raw: bytes) -> str:
     return str(error["message"])
 
 
+CHAT = Client(
+    b'{"model": "m", "messages": [{"role": "user", "content": "hello"}]}',
+    b'{"model": "m", "messages": [{"role": "user", "content": "hello"}], "tool_choice": "required",'
+    b' "tools": [{"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}]}',
+    _chat_stream,
+    _chat_whole,
+    _openai_error,
+)
 CLIENTS: dict[str, Client] = {
-    "openai_chat": Client(
-        b'{"model": "m", "messages": [{"role": "user", "content": "hello"}]}',
-        b'{"model": "m", "messages": [{"role": "user", "content": "hello"}], "tool_choice": "required",'
-        b' "tools": [{"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}]}',
-        _chat_stream,
-        _chat_whole,
-        _openai_error,
-    ),
+    "openai_chat": CHAT,
+    "qwen_compat": CHAT,
 }
 
 

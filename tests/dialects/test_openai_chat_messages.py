@@ -129,18 +129,18 @@ REFUSED: dict[str, tuple[object, str, str]] = {
     ),
     "a picture": (
         [HELLO, {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
-        "messages[1].content[0]",
-        "unsupported_content",
+        "messages[1].content[0].image_url.url",
+        "url_not_allowed",
     ),
     "sound": (
         [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}],
-        "messages[0].content[0]",
-        "unsupported_content",
+        "messages[0].content[0].input_audio.data",
+        "invalid_value",
     ),
     "a file": (
         [{"role": "user", "content": [{"type": "file", "file": {}}]}],
-        "messages[0].content[0]",
-        "unsupported_content",
+        "messages[0].content[0].file",
+        "invalid_value",
     ),
     "a part of no known type": (
         [{"role": "user", "content": [{"type": "x" * 500}]}],
