@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from qwen_gateway.history import canon, chain
 from qwen_gateway.history.plan import View
+from qwen_gateway.turn.files import FilePart, Kind, Remote
 from qwen_gateway.turn.places import Node
 from qwen_gateway.turn.request import Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 
@@ -30,6 +31,13 @@ def result(call_id: str, text: str) -> Message:
 
 def call(call_id: str, name: str, arguments: str = "{}") -> ToolCallPart:
     return ToolCallPart(call_id, name, arguments)
+
+
+def file(
+    identity: str = "sha256:ca7", name: str = "", kind: Kind | None = "image", *, text: str | None = None
+) -> FilePart:
+    """One that was looked at."""
+    return FilePart(Remote("https://example.com/"), kind, name=name, identity=identity, text=text)
 
 
 def canons(*messages: Message) -> list[bytes]:
@@ -105,14 +113,16 @@ TEXTS = st.text(max_size=12) | st.sampled_from(
 )
 IDS = st.sampled_from(["", "c1", "c2", "c3"])
 CALLS = st.builds(ToolCallPart, IDS, TEXTS, TEXTS | st.sampled_from(["{}", '{"b": 1.0, "a": [2e0]}', "[1,"]))
-RESULTS = st.builds(ToolResultPart, IDS, TEXTS)
-USERS: st.SearchStrategy[Message] = st.builds(
-    Message, st.just("user"), st.lists(st.builds(TextPart, TEXTS) | RESULTS, max_size=3).map(tuple)
-)
+_KINDS: st.SearchStrategy[Kind | None] = st.sampled_from([None, "image", "document", "audio", "video"])
+_IDENTITIES = st.sampled_from(["sha256:ca7", "sha256:d06", "url:https://example.com/a 1:b"])
+FILES = st.builds(file, _IDENTITIES, TEXTS, _KINDS, text=st.none() | TEXTS)
+RESULTS = st.builds(ToolResultPart, IDS, TEXTS, files=st.just(()) | st.lists(FILES, max_size=2).map(tuple))
+_TOLD: st.SearchStrategy[Part] = st.builds(TextPart, TEXTS) | RESULTS | FILES
+USERS: st.SearchStrategy[Message] = st.builds(Message, st.just("user"), st.lists(_TOLD, max_size=3).map(tuple))
 SYSTEMS: st.SearchStrategy[Message] = st.builds(
-    Message, st.just("system"), st.lists(st.builds(TextPart, TEXTS), max_size=2).map(tuple)
+    Message, st.just("system"), st.lists(st.builds(TextPart, TEXTS) | FILES, max_size=2).map(tuple)
 )
-_SAID: st.SearchStrategy[Part] = st.builds(TextPart, TEXTS) | st.builds(ReasoningPart, TEXTS) | CALLS
+_SAID: st.SearchStrategy[Part] = st.builds(TextPart, TEXTS) | st.builds(ReasoningPart, TEXTS) | CALLS | FILES
 ASSISTANTS: st.SearchStrategy[Message] = st.builds(
     Message, st.just("assistant"), st.lists(_SAID, max_size=3).map(tuple)
 )

@@ -8,13 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen_gateway.history import canon
+from qwen_gateway.turn.files import FilePart, Remote
 from qwen_gateway.turn.places import StoredMessage
-from qwen_gateway.turn.request import Message, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from qwen_gateway.turn.request import Message, ReasoningPart, Role, TextPart, ToolCallPart, ToolResultPart
 
-from .talks import CALLS, MESSAGES, TEXTS, assistant, call, canons, result, system, user
+from .talks import CALLS, FILES, MESSAGES, TEXTS, assistant, call, canons, file, result, system, user
 
 READ = call("c1", "Read", '{"path": "/a"}')
 BASH = call("c2", "Bash", '{"command": "ls"}')
+CAT, DOG = file("sha256:ca7", "cat.png"), file("sha256:d06", "dog.png")
+
+
+def shown(*parts: TextPart | FilePart) -> Message:
+    return Message("user", parts)
+
+
+def returned(text: str, *files: FilePart) -> Message:
+    return Message("user", (ToolResultPart("c1", text, files=files),))
+
 
 # --- texts ---
 
@@ -126,6 +137,12 @@ SAME: dict[str, tuple[list[Message], list[Message]]] = {
     ),
     "an instruction in parts": ([user("a"), system("b", "c")], [user("a"), system("b\nc")]),
     "an empty instruction": ([user("a"), system("")], [user("a")]),
+    "a file by another name, and of another kind": (
+        [shown(TextPart("a"), CAT)],
+        [shown(TextPart("a"), file(CAT.identity, "c.txt", "document", text="miaow"))],
+    ),
+    "a file in a message of its own": ([shown(TextPart("a"), CAT)], [user("a"), shown(CAT)]),
+    "a file beside an empty text": ([shown(TextPart(" "), CAT)], [shown(CAT)]),
 }
 
 
@@ -172,6 +189,32 @@ DIFFERENT: dict[str, tuple[list[Message], list[Message]]] = {
     "B48 an instruction and the same text": ([user("a"), system("b")], [user("a"), user("b")]),
     "one instruction and two": ([user("a"), system("b"), system("c")], [user("a"), system("b\nc")]),
     "a text before a result and after": ([user("a"), result("c", "x")], [result("c", "x"), user("a")]),
+    "B28 a file replaced": ([shown(TextPart("a"), CAT)], [shown(TextPart("a"), DOG)]),
+    "a file and none": ([shown(TextPart("a"), CAT)], [user("a")]),
+    "a file once and twice": ([shown(CAT)], [shown(CAT, CAT)]),
+    "the order of files": ([shown(CAT, DOG)], [shown(DOG, CAT)]),
+    "a text before a file and after": ([shown(TextPart("a"), CAT)], [shown(CAT, TextPart("a"))]),
+    "one text, and two around a file": (
+        [shown(TextPart("a\nb"), CAT)],
+        [shown(TextPart("a"), CAT, TextPart("b"))],
+    ),
+    "a file and a text that looks like one": ([shown(CAT)], [user("sha256:ca7")]),
+    "a file and its address": ([shown(file("sha256:ca7"))], [shown(file("url:sha256:ca7"))]),
+    "a result's file and one beside it": (
+        [assistant(calls=[READ]), returned("x", CAT)],
+        [assistant(calls=[READ]), returned("x"), shown(CAT)],
+    ),
+    "a result's file replaced": (
+        [assistant(calls=[READ]), returned("x", CAT)],
+        [assistant(calls=[READ]), returned("x", DOG)],
+    ),
+    "whose result a file is": (
+        [assistant(calls=[READ, BASH]), returned("x", CAT), result("c2", "y")],
+        [assistant(calls=[READ, BASH]), returned("x"), Message("user", (ToolResultPart("c2", "y", files=(CAT,)),))],
+    ),
+    "a file of an instruction": ([user("a"), system("b")], [user("a"), Message("system", (TextPart("b"), CAT))]),
+    "a file of an answer": ([assistant("b")], [Message("assistant", (TextPart("b"), CAT))]),
+    "a file of one answer and another": ([Message("assistant", (DOG,))], [Message("assistant", (CAT,))]),
 }
 
 
@@ -214,6 +257,50 @@ def test_results_of_calls_that_share_an_id_are_theirs_in_order() -> None:
     calls = [call("", "f"), call("", "g"), call("c", "h")]
     said = canons(assistant(calls=calls), result("", "x"), result("c", "y"), result("", "z"), result("", "over"))
     assert said[1] == b"result 0 1:xresult 2 1:yresult 1 1:zresult 1 4:over"
+
+
+# --- files ---
+
+
+def test_the_bytes_of_lists_without_files_stay_as_they_were() -> None:
+    """Names of conversations that were remembered before there were files are made of these."""
+    calls = [call("c1", "Read", '{"path": "/a", "n": 1.0}'), call("c2", "Bash", "ls")]
+    answer = assistant("<think>x</think>c", calls=calls)
+    asked = [user("a", "b"), answer, result("c1", "out \r\n"), result("c2", ""), user("then"), system("now"), user("é")]
+    assert canons(*asked, assistant("d"), user("")) == [
+        b"text 3:a\nb",
+        b'text 1:ccall 4:Readjson 19:{"n":1,"path":"/a"}call 4:Bashraw 2:ls',
+        b"result 0 3:outresult 1 0:text 4:theninstruction 3:nowtext 2:\xc3\xa9",
+        b"text 1:d",
+        b"",
+    ]
+
+
+def test_files_are_items_in_their_places() -> None:
+    said = canons(user("a"), shown(CAT, TextPart("b")), assistant(calls=[READ]), returned("", DOG, CAT), shown(DOG))
+    assert said[0] == b"text 1:afile 10:sha256:ca7text 1:b"
+    assert said[2] == b"result 0 0:returned file 10:sha256:d06returned file 10:sha256:ca7file 10:sha256:d06"
+
+
+def test_files_of_the_instructions_count_as_instructions() -> None:
+    [one, other, none] = [
+        canon.read([Message("system", (TextPart("a"), *files)), user("b")]) for files in ([CAT], [DOG], [])
+    ]
+    assert len({one.instructions, other.instructions, none.instructions}) == 3
+    assert none.instructions == "a"
+    assert one.groups == other.groups == none.groups
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_file_that_was_not_looked_at_is_a_mistake_of_ours(role: Role) -> None:
+    unknown = FilePart(Remote("https://example.com/"), param="messages[0].content[1]")
+    with pytest.raises(ValueError, match=r"messages\[0\]\.content\[1\]"):
+        canon.read([Message(role, (TextPart("a"), unknown))])
+
+
+def test_a_results_file_that_was_not_looked_at_is_one_too() -> None:
+    with pytest.raises(ValueError, match="looked at"):
+        canon.read([returned("x", FilePart(Remote("https://example.com/")))])
 
 
 # --- a whole list ---
@@ -300,7 +387,7 @@ def items(raw: bytes) -> list[Item]:
     """Reads a group's `canon` as its description says, with nothing known of what stands in it."""
     out: list[Item] = []
     while raw:
-        kind = re.match(rb"text |instruction |result -?\d+ |call ", raw)
+        kind = re.match(rb"text |instruction |(?:returned )?file |result -?\d+ |call ", raw)
         assert kind is not None
         fields = [kind[0].decode()]
         raw = raw[kind.end() :]
@@ -320,12 +407,16 @@ def expected(messages: list[Message], ids: list[str]) -> list[Item]:
     for message in messages:
         if message.role == "system":
             flat.append(("instruction ", "\n".join(part.text for part in message.parts if isinstance(part, TextPart))))
+            flat += [("file ", part.identity) for part in message.parts if isinstance(part, FilePart)]
         for part in message.parts if message.role == "user" else ():
             if isinstance(part, ToolResultPart):
                 same = [i for i, one in enumerate(ids) if one == part.call_id]
                 earlier = sum(item[0].startswith("result ") and item[0].endswith(f"\0{part.call_id}") for item in flat)
                 ordinal = same[min(earlier, len(same) - 1)] if same else -1
                 flat.append((f"result {ordinal} \0{part.call_id}", part.text))
+                flat += [("returned file ", one.identity) for one in part.files]
+            elif isinstance(part, FilePart):
+                flat.append(("file ", part.identity))
             elif isinstance(part, TextPart):
                 joined = flat and flat[-1][0] == "text "
                 flat[-1:] = [("text ", f"{flat[-1][1]}\n{part.text}")] if joined else [*flat[-1:], ("text ", part.text)]
@@ -347,13 +438,18 @@ def test_what_a_users_group_says_can_be_read_back_from_its_bytes(messages: list[
 
 
 @settings(deadline=None, max_examples=300)
-@given(TEXTS, st.lists(CALLS, max_size=3))
-def test_what_an_answer_says_can_be_read_back_from_its_bytes(text: str, calls: list[ToolCallPart]) -> None:
-    group = canon.answer(text, calls)
+@given(TEXTS, st.lists(CALLS, max_size=3), st.lists(FILES, max_size=2))
+def test_what_an_answer_says_can_be_read_back_from_its_bytes(
+    text: str, calls: list[ToolCallPart], files: list[FilePart]
+) -> None:
+    [group] = canon.read([Message("assistant", (TextPart(text), *calls, *files))]).groups
+    assert files or group.canon == canon.answer(text, calls).canon
     read = items(group.canon)
     said = [("text ", "", canon.spoken(text))] if canon.spoken(text) else []
     assert read[: len(said)] == said
-    assert items(group.bare) == read[len(said) :]
+    said += [("file ", "", one.identity) for one in files]
+    assert items(group.bare)[: len(files)] == read[len(said) - len(files) : len(said)]
+    assert items(group.bare)[len(files) :] == read[len(said) :]
     assert [(item[0], item[2]) for item in read[len(said) :]] == [("call ", one.name) for one in calls]
 
 

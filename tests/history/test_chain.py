@@ -11,7 +11,7 @@ from msgspec import structs
 from qwen_gateway.history import canon, chain
 from qwen_gateway.turn.request import Message, ReasoningPart, TextPart, ToolCallPart
 
-from .talks import MESSAGES, SECRET, TEXTS, assistant, call, result, user, view
+from .talks import MESSAGES, SECRET, TEXTS, assistant, call, result, system, user, view
 
 READ = call("c1", "Read", '{"path": "/a"}')
 LONG = "A sentence that is long enough to be told from others, by far. It is."
@@ -38,6 +38,26 @@ def test_a_chain_has_a_key_for_each_prefix() -> None:
         assert (whole.keys[at], whole.bones[at]) == (key, bone)
         assert chain.chain(SECRET, root, groups[: at + 1]).keys == whole.keys[: at + 1]
     assert (whole.tip, whole.bare_tip) == (key, bone)
+
+
+def test_names_of_conversations_without_files_stay_as_they_were() -> None:
+    """Else nothing would be found that was remembered before there were files."""
+    answer = assistant(
+        "<think>x</think>c", calls=[call("c1", "Read", '{"path": "/a", "n": 1.0}'), call("c2", "Bash", "ls")]
+    )
+    said = [
+        system("s"),
+        user("a", "b"),
+        answer,
+        result("c1", "out \r\n"),
+        result("c2", ""),
+        user("then"),
+        system("now"),
+    ]
+    linked = view([*said, user("é"), assistant("d"), user("")]).chain
+    assert linked.tip.hex() == "a55b48cf0e0f16ea5deb658676e07650"
+    assert linked.bare_tip.hex() == "591fcffbf92c0bcbcc61058d8a841e86"
+    assert view([user("hello")]).chain.tip.hex() == "46f35c8ba21e65db6164356d88e9b5c9"
 
 
 def test_a_chain_of_nothing_ends_where_it_begins() -> None:

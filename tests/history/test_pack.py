@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen_gateway.history.pack import Packed, catchup, onward, whole
+from qwen_gateway.turn.files import FilePart
 from qwen_gateway.turn.request import Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 
 from .talks import MESSAGES, SYSTEMS, USERS, assistant, call, result, system, user
@@ -481,13 +482,13 @@ def test_percent_signs_and_braces_are_text() -> None:
 
 
 def texts(messages: Sequence[Message]) -> list[str]:
-    """Everything that the model must be given, in order. Leading instructions may hold nothing but text."""
+    """Everything that the model must be given, in order. Leading instructions hold nothing but texts and files."""
     out: list[str] = []
     leading = True
     for message in messages:
         leading = leading and message.role == "system"
         for part in message.parts:
-            out += [] if leading and type(part) is not TextPart else _texts(part)
+            out += [] if leading and type(part) not in (TextPart, FilePart) else _texts(part)
     return out
 
 
@@ -496,7 +497,9 @@ def _texts(part: Part) -> list[str]:
         return [part.text]
     if isinstance(part, ToolCallPart):
         return [" ".join(plain(part.name).split()), part.arguments]
-    return [part.text] if isinstance(part, ToolResultPart) else []
+    if isinstance(part, ToolResultPart):
+        return [part.text, *(text for file in part.files for text in _texts(file))]
+    return [part.text or ""] if isinstance(part, FilePart) else []
 
 
 def plain(text: str) -> str:

@@ -23,7 +23,7 @@ from qwen_gateway.history.plan import (
     wanted,
 )
 from qwen_gateway.turn.places import Node, StoredMessage
-from qwen_gateway.turn.request import Message, ToolCallPart
+from qwen_gateway.turn.request import Message, Part, ToolCallPart
 
 from .talks import (
     ASSISTANTS,
@@ -34,6 +34,7 @@ from .talks import (
     USERS,
     assistant,
     call,
+    file,
     memory,
     remembered,
     result,
@@ -175,6 +176,19 @@ def test_instructions_weigh_more_than_tools() -> None:
     nodes.insert(0, structs.replace(memory(TALK)[0], chat_id="instructions", instructions=b"x"))
     found = planned(view(TALK), nodes)
     assert (found.resend, found.resend_tools, [node.chat_id for node in found.nodes]) == (False, True, ["tools"])
+
+
+PICTURE = Message("user", (*PADDING.parts, file("sha256:ca7")))
+
+
+def test_b27_a_file_of_an_older_turn_is_in_the_chat() -> None:
+    talk = [PICTURE, *TALK[1:]]
+    assert brief(planned(view(talk), memory(talk))) == ("continue", "next", 4, ["chat-3"])
+
+
+@pytest.mark.parametrize("parts", [(*PADDING.parts, file("sha256:d06")), PADDING.parts])
+def test_b28_a_file_replaced_or_left_out_makes_another_conversation(parts: tuple[Part, ...]) -> None:
+    assert planned(view([Message("user", parts), *TALK[1:]]), memory([PICTURE, *TALK[1:]])) == Plan("replay", "unknown")
 
 
 CALLING = [user("a"), assistant("Let me see.", calls=[READ]), result("c1", "out")]

@@ -4,8 +4,8 @@ Clients, and the protocols between them and us, change what means nothing: line 
 of calls, the order of keys in arguments, whether two texts are two parts or two messages. Here such lists become equal,
 and lists that say different things stay different: no case folding, no markdown, no collapsing of white space.
 
-A conversation is instructions and *groups*: what came from the user's side between two answers (texts, results of
-tools, later instructions, in order), and the answers. Two groups in a row never have the same role.
+A conversation is instructions and *groups*: what came from the user's side between two answers (texts, files, results
+of tools, later instructions, in order), and the answers. Two groups in a row never have the same role.
 """
 
 import math
@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from qwen_gateway.turn.files import FilePart
 from qwen_gateway.turn.places import StoredMessage
 from qwen_gateway.turn.request import Message, TextPart, ToolCallPart, ToolResultPart
 
@@ -26,7 +27,7 @@ class Group(Struct, frozen=True):
     """A user's or an assistant's part of a conversation.
 
     canon: what it says, as bytes: equal for what says the same to a model, and different for all else. bare: of an
-    answer only its calls; of a user's group the same as `canon`. text: an answer's words in canonical form; "" for a
+    answer all but its text; of a user's group the same as `canon`. text: an answer's words in canonical form; "" for a
     user's group. calls: how many an answer makes. start, end: it stands in `messages[start:end]`.
     """
 
@@ -40,7 +41,7 @@ class Group(Struct, frozen=True):
 
 
 class Conversation(Struct, frozen=True):
-    """instructions: the leading system messages as one canonical text."""
+    """instructions: the leading system messages as one canonical text, with their files behind it."""
 
     instructions: str
     groups: tuple[Group, ...]
@@ -48,7 +49,7 @@ class Conversation(Struct, frozen=True):
 
 def read(messages: Sequence[Message], volatile: Sequence[re.Pattern[str]] = ()) -> Conversation:
     """volatile: lines of the leading instructions in which one of these is found change with every request, and do not
-    count."""
+    count. Raises ValueError for a file that was not looked at."""
     leading = list(takewhile(_is_system, messages))
     groups: list[Group] = []
     at, ids = len(leading), list[str]()
@@ -59,7 +60,8 @@ def read(messages: Sequence[Message], volatile: Sequence[re.Pattern[str]] = ()) 
             calls = [part for message in said for part in message.parts if type(part) is ToolCallPart]
             ids = [call.id for call in calls]
             texts = filter(None, (_without_reasoning(text_of(message)) for message in said))
-            groups.append(_answer("\n".join(texts), calls, start, at))
+            files = [part for message in said for part in message.parts if type(part) is FilePart]
+            groups.append(_answer("\n".join(texts), calls, files, start, at))
         else:
             canon = b"".join(_items(said, ids))
             groups.append(Group("user", canon, canon, start=start, end=at))
@@ -68,7 +70,7 @@ def read(messages: Sequence[Message], volatile: Sequence[re.Pattern[str]] = ()) 
 
 def answer(text: str, calls: Sequence[ToolCallPart] = ()) -> Group:
     """The group that a client will send back for an answer of ours."""
-    return _answer(_without_reasoning(text), calls, 0, 0)
+    return _answer(_without_reasoning(text), calls, (), 0, 0)
 
 
 def spoken(text: str) -> str:
@@ -99,6 +101,13 @@ def text_of(message: Message) -> str:
     return "\n".join([part.text for part in message.parts if type(part) is TextPart])
 
 
+def identity(file: FilePart) -> str:
+    """What makes it this file and no other. Raises ValueError when it was not looked at."""
+    if not file.identity:
+        raise ValueError(f"the file at {file.param!r} has not been looked at")
+    return file.identity
+
+
 _BLANKS = " \t\n"
 _MOST_MARKS = 100
 # As clients keep reasoning in an answer's text: DeepSeek's and Qwen's own mark, and Open WebUI's.
@@ -121,10 +130,11 @@ def _is_assistant(message: Message) -> bool:
 
 def _instructions(messages: Sequence[Message], volatile: Sequence[re.Pattern[str]]) -> str:
     text = canonical("\n\n".join(filter(None, map(text_of, messages))))
-    if not volatile:
-        return text
-    lines = [line for line in text.split("\n") if not any(pattern.search(line) for pattern in volatile)]
-    return "\n".join(lines).strip(_BLANKS)
+    files = [part for message in messages for part in message.parts if type(part) is FilePart]
+    if volatile:
+        lines = [line for line in text.split("\n") if not any(pattern.search(line) for pattern in volatile)]
+        text = "\n".join(lines).strip(_BLANKS)
+    return "\0".join([text, *map(identity, files)])
 
 
 def _without_reasoning(text: str) -> str:
@@ -132,9 +142,10 @@ def _without_reasoning(text: str) -> str:
     return text[found.end() :].lstrip() if found else text
 
 
-def _answer(text: str, calls: Sequence[ToolCallPart], start: int, end: int) -> Group:
+def _answer(text: str, calls: Sequence[ToolCallPart], files: Sequence[FilePart], start: int, end: int) -> Group:
+    """files: which a client says that the answer had. None of ours has any, so it is then told as another answer."""
     text = canonical(text)
-    bare = b"".join([_call(call) for call in calls]) if calls else b""
+    bare = b"".join([*map(_file, files), *map(_call, calls)]) if files or calls else b""
     return Group("assistant", _item(b"text", text) + bare, bare, text, len(calls), start, end)
 
 
@@ -147,19 +158,28 @@ def _items(messages: Sequence[Message], ids: Sequence[str]) -> Iterator[bytes]:
     texts: list[str] = []
     for message in messages:
         if message.role == "system":
-            yield _item(b"text", canonical("\n".join(texts)))
-            texts.clear()
+            yield _flushed(texts)
             yield _item(b"instruction", canonical(text_of(message)))
+            yield from (_file(part) for part in message.parts if type(part) is FilePart)
             continue
         for part in message.parts:
             if type(part) is TextPart:
                 texts.append(part.text)
             elif type(part) is ToolResultPart:
-                yield _item(b"text", canonical("\n".join(texts)))
-                texts.clear()
+                yield _flushed(texts)
                 ordinals = ordinals or _Ordinals(ids)
                 yield _result(ordinals.of(part.call_id), part.text)
-    yield _item(b"text", canonical("\n".join(texts)))
+                yield from (_file(file, b"returned file") for file in part.files)
+            elif type(part) is FilePart:
+                yield _flushed(texts)
+                yield _file(part)
+    yield _flushed(texts)
+
+
+def _flushed(texts: list[str]) -> bytes:
+    item = _item(b"text", canonical("\n".join(texts)))
+    texts.clear()
+    return item
 
 
 class _Ordinals:
@@ -187,6 +207,11 @@ def _item(kind: bytes, text: str) -> bytes:
         return b""
     raw = text.encode()
     return b"%b %d:%b" % (kind, len(raw), raw)
+
+
+def _file(file: FilePart, kind: bytes = b"file") -> bytes:
+    """Its bytes or its address alone: what it is called says nothing. A tool's file stands behind its result."""
+    return _item(kind, identity(file))
 
 
 def _result(ordinal: int, text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The messages of a conversation as the model is shown them: texts, calls and results, each safe to be sent."""
+"""The messages of a conversation as the model is shown them: texts, files, calls and results, each safe to be sent."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from qwen_gateway.history.marks import neutral, neutral_within
+from qwen_gateway.history.attached import Attached
+from qwen_gateway.history.marks import in_short, neutral, neutral_within, on_one_line
+from qwen_gateway.turn.files import FilePart
 from qwen_gateway.turn.request import Message, Part, TextPart, ToolCallPart, ToolResultPart
 
 COMPACT_ABOVE = 4096
@@ -27,7 +29,7 @@ nonce goes."""
 
 class Piece(Struct, frozen=True):
     """A text, a call or the result of one. name: of the call, on one line; a call that is shown as the model would have
-    written it is a text.
+    written it is a text, and so is what is said of a file. What is said of a result's files is part of the result.
 
     times: how often, lately, the same call returned this very result. shortened: not all of the result is there.
     """
@@ -45,16 +47,22 @@ class Entry(Struct, frozen=True):
 
 
 def entries(
-    messages: Sequence[Message], start: int = 0, *, compact_before: int = 0, shown: Shown | None = None
+    messages: Sequence[Message],
+    attached: Attached,
+    start: int = 0,
+    *,
+    compact_before: int = 0,
+    shown: Shown | None = None,
 ) -> Iterator[Entry]:
-    """From `messages[start:]`. A result is named by the call that it answers, which may stand before `start`: by tool
-    and arguments, since the model sees no ids. The results in `messages[:compact_before]` are shortened."""
+    """From `messages[start:]`, whose files are added to `attached`. A result is named by the call that it answers,
+    which may stand before `start`: by tool and arguments, since the model sees no ids. The results in
+    `messages[:compact_before]` are shortened."""
     past = _Past()
     for at, message in enumerate(messages):
         pieces = list[Piece]()
         for part in message.parts:
             if at >= start:
-                pieces += _pieces(part, past, at < compact_before, shown)
+                pieces += _pieces(part, past, attached, at < compact_before, shown)
             past.add(part)
         if at < start:
             continue
@@ -84,7 +92,7 @@ class _Past:
 
     def name(self, result: ToolResultPart) -> str:
         call = self._calls.get(result.call_id)
-        return f"{call.name} {_in_short(call.arguments)}" if call else "an unknown call"
+        return f"{call.name} {in_short(call.arguments)}" if call else "an unknown call"
 
     def times(self, result: ToolResultPart) -> int:
         """This one counts."""
@@ -92,21 +100,25 @@ class _Past:
 
     def _return(self, result: ToolResultPart) -> object:
         call = self._calls[result.call_id]
-        return call.name, call.arguments, result.is_error, result.text
+        return call.name, call.arguments, result.is_error, result.text, [file.identity for file in result.files]
 
 
-def _pieces(part: Part, past: _Past, compact: bool, shown: Shown | None) -> Iterator[Piece]:
+def _pieces(part: Part, past: _Past, attached: Attached, compact: bool, shown: Shown | None) -> Iterator[Piece]:
     """One, or none for what is never sent."""
     if type(part) is TextPart:
         yield Piece(neutral(part.text))
+    elif type(part) is FilePart:
+        yield Piece(attached.told(part))
     elif type(part) is ToolCallPart:
-        name, arguments = _on_one_line(part.name), neutral(part.arguments)
+        name, arguments = on_one_line(part.name), neutral(part.arguments)
         yield Piece(_written(shown, name, arguments)) if shown else Piece(arguments, "call", name)
     elif type(part) is ToolResultPart:
         text = neutral(part.text)
         shorter = _compacted(text) if compact else text
-        name = _on_one_line(past.name(part)) + (" (error)" if part.is_error else "")
-        yield Piece(shorter or "(no output)", "result of", name, past.times(part), shortened=shorter != text)
+        name = on_one_line(past.name(part)) + (" (error)" if part.is_error else "")
+        files = [attached.told(file, returned=True) for file in part.files]
+        said = "\n".join(filter(None, [shorter, *files])) or "(no output)"
+        yield Piece(said, "result of", name, past.times(part), shortened=shorter != text)
 
 
 def _written(shown: Shown, name: str, arguments: str) -> str:
@@ -115,16 +127,6 @@ def _written(shown: Shown, name: str, arguments: str) -> str:
         # The form shows the values themselves, and with them what JSON's escapes had hidden.
         written = shown(name, neutral_within(arguments))
     return written
-
-
-def _on_one_line(text: str) -> str:
-    """A client's name for a tool may hold anything."""
-    return " ".join(neutral(text).split())
-
-
-def _in_short(arguments: str) -> str:
-    line = " ".join(arguments.split())
-    return line if len(line) <= 120 else f"{line[:80]} … {line[-37:]}"
 
 
 def _compacted(text: str) -> str:

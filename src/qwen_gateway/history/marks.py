@@ -39,15 +39,32 @@ def neutral_within(json: str) -> str:
     return neutral(json)
 
 
-def marked(text: str, key: bytes) -> tuple[str, str]:
+def on_one_line(text: str) -> str:
+    """As `neutral`: a client's name for a tool or a file may hold anything."""
+    return " ".join(neutral(text).split())
+
+
+def in_short(text: str) -> str:
+    """On one line, of at most 120 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 120 else f"{line[:80]} … {line[-37:]}"
+
+
+def line(text: str) -> str:
+    """A line of ours."""
+    return f"--- {MARK} {text} ---"
+
+
+def marked(text: str, key: bytes, beside: str = "") -> tuple[str, str]:
     """With the nonce in its places, and that nonce: letters that stand nowhere else in the text. None has place in a
     text without marks.
 
-    key: of the conversation's first group (`chain.Chain.keys[0]`, or its root when there is none).
+    key: of the conversation's first group (`chain.Chain.keys[0]`, or its root when there is none). beside: another text
+    in which the nonce must not stand either.
     """
     if MARK not in text:
         return text, ""
-    nonce = next(nonce for nonce in _nonces(key) if nonce not in text)
+    nonce = next(nonce for nonce in _nonces(key) if nonce not in text and nonce not in beside)
     return text.replace(MARK, nonce), nonce
 
 
