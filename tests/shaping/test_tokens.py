@@ -45,6 +45,12 @@ def test_texts_together_have_at_most_the_sum_and_little_less(first: str, second:
     assert apart - 3 <= both <= apart + 1
 
 
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_how_a_text_is_written_does_not_matter_to_its_other_words(text: str) -> None:
+    assert estimate(f"a {text}") == estimate(f"é {text}")
+
+
 def test_usage_counts_reasoning_within_the_output_and_says_that_it_is_estimated() -> None:
     events: list[Event] = [
         Began("c", "a"),
