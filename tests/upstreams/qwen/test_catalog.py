@@ -64,6 +64,7 @@ def test_every_default_alias_means_a_model_of_the_recorded_list(alias: str) -> N
     [
         ("qwen", "qwen3.7-plus"),
         ("qwen3-coder", "qwen3.7-plus"),
+        ("qwen3-vl-plus", "qwen3.7-plus"),
         ("qwq", "qwen3.8-max"),
         ("qwen-max", "qwen3.8-max"),
         ("gpt-4", "qwen3.8-max"),

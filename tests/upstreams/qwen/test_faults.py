@@ -44,7 +44,7 @@ MEANT: dict[str, Expected] = {
     "rate_limited_in_sse": (RateLimited, 429, "upstream_rate_limited", 7_200),
     "rate_limited_without_num": (RateLimited, 429, "upstream_rate_limited", None),
     "content_inspection": (ContentFiltered, 400, "content_filter", None),
-    "invalid_input": (InvalidRequest, 400, "invalid_value", None),
+    "invalid_input": (InvalidRequest, 400, "unsupported_file", None),
     "unauthorized": (LoginExpired, 503, "upstream_auth_required", None),
     "task_not_found": (ChatLost, 502, "upstream_chat_lost", None),
     "chat_deleted": (ChatLost, 502, "upstream_chat_lost", None),
@@ -318,3 +318,19 @@ ANYTHING = st.recursive(
 def test_any_body_is_a_fault_with_a_printable_text_or_none(body: object) -> None:
     fault = faults.of_body(body)
     assert fault is None or (fault.text.isprintable() and len(fault.text) < 700)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "token=abc",
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9",
+        "CAISzQN1q6Ft5B2y/fSjIr7bDdPd/lpi0amkSGvUnVQ/TehYvqD/Zml2r61jQyIQFH5/C38=",
+        "https://bucket.example/a?x-oss-signature=0123abcd",
+        "Zml2r61jQyIQFH5/",
+    ],
+)
+def test_words_of_the_site_are_repeated_without_secrets(secret: str) -> None:
+    link = "https://www.alibabacloud.com/help/en/model-studio/error-code"
+    told = faults.quoted(f"No leave for {secret}, see {link} here")
+    assert told == f"“No leave for …, see {link} here”"

@@ -21,6 +21,7 @@ from qwen_gateway.turn.faults import (
     SiteError,
     SiteFault,
 )
+from qwen_gateway.turn.files import Facts
 from qwen_gateway.turn.flow import HttpCall, HttpReply
 from qwen_gateway.turn.places import Place, StoredMessage
 from qwen_gateway.turn.prompt import Prompt
@@ -72,6 +73,9 @@ FLOWS: dict[str, Flowing] = {
     "whoami": lambda site: site.whoami(WHO, AT),
     "settings": lambda site: site.settings(WHO, AT),
     "change_settings": lambda site: site.change_settings(WHO, AT, {"mcp_remind": True}),
+    "ticket": lambda site: site.ticket(WHO, AT, Facts("a.png", "image", "image/png", 7)),
+    "parse": lambda site: site.parse(WHO, AT, "f"),
+    "is_parsed": lambda site: site.is_parsed(WHO, AT, "f"),
 }
 OF_ALL = pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS.keys())
 
@@ -291,7 +295,7 @@ def test_models_fall_back_to_the_older_address(gone: HttpReply) -> None:
     assert len(catalog.models) == 6
 
 
-@pytest.mark.parametrize("name", sorted(FLOWS.keys() - {"stop", "discard", "change_settings"}))
+@pytest.mark.parametrize("name", sorted(FLOWS.keys() - {"stop", "discard", "change_settings", "parse"}))
 def test_where_something_is_wanted_a_bare_success_is_none(name: str) -> None:
     with pytest.raises((Drift, LoginExpired)):
         drive(FLOWS[name](SITE), reply({"success": True}))

@@ -1,10 +1,13 @@
 """The body of a completion, as the web client of September 2026 writes it (`req_t2t_*_2026-09-14.json`)."""
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Raw
 
 from qwen_gateway.turn.contracts import Moment, Question
 from qwen_gateway.turn.faults import ContextTooLong
+from qwen_gateway.turn.files import SiteFile
 from qwen_gateway.turn.places import Place
 from qwen_gateway.turn.prompt import Prompt
 
@@ -37,11 +40,20 @@ ENVELOPE = 1_200
 """Bytes that the body has around the text; 934 after a parent, with the longest model name of September 2026."""
 
 
-def question(prompt: Prompt, limit: int) -> Question:
+FILE = 4_000
+"""Bytes that a file takes of it: 1,000 of words, an address with a signature, and the name five times."""
+
+
+def room(limit: int, files: int) -> int:
+    """Bytes that the text of a question with so many files may have, as JSON, where a body may have `limit`."""
+    return limit - ENVELOPE - files * FILE
+
+
+def question(prompt: Prompt, limit: int, files: int = 0) -> Question:
     """The prompt, its text encoded. Raises ContextTooLong when the body would have more than `limit` bytes."""
     text = _encode(prompt.text)
-    size = len(text) + ENVELOPE
-    if size > limit:
+    if len(text) > room(limit, files):
+        size = len(text) + limit - room(limit, files)
         raise ContextTooLong(
             f"The conversation is too long for the site: it would be {size:,} bytes in one message, and the site "
             f"refuses more than about {limit:,}. Shorten the history, or start a new chat.",
@@ -50,7 +62,7 @@ def question(prompt: Prompt, limit: int) -> Question:
     return Question(prompt, Raw(text))
 
 
-def completion(asked: Question, place: Place, at: Moment) -> bytes:
+def completion(asked: Question, place: Place, at: Moment, files: Sequence[SiteFile] = ()) -> bytes:
     """The bytes to POST. A second question below one answer is an ordinary `chat` too: to branch, the web client's
     `edit` (2026-09-25) names the same parent, and the parent alone decides where a question goes."""
     prompt, chat_id, parent = asked.prompt, place.chat_id, place.parent
@@ -75,7 +87,7 @@ def completion(asked: Question, place: Place, at: Moment) -> bytes:
                     "role": "user",
                     "content": asked.text,
                     "user_action": "chat",
-                    "files": [],
+                    "files": [Raw(file.entry) for file in files],
                     "timestamp": seconds,
                     "models": [prompt.model],
                     "model": "",

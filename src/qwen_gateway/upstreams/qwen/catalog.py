@@ -147,6 +147,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "qwen3": ("qwen3*-plus", "*"),
     "qwen3-coder": ("qwen3*-coder*", "*coder*", "*-plus", "*"),
     "qwen3-vl": ("qwen3*-vl*", "*-vl*", "*-plus", "*"),
+    "qwen3-vl-*": ("qwen3*-vl*", "*-vl*", "*-plus", "*"),
     "qwq": ("qwq*", "*-max", "*"),
     "qwen-max": ("*-max", "*-max-*", "*"),
     "qwen-plus": ("*-plus", "*"),

@@ -127,7 +127,9 @@ def _schema(details: str, _data: Mapping[str, Any]) -> Fault:
 
 
 def _refused_input(details: str, _data: Mapping[str, Any]) -> Fault:
-    return InvalidRequest(f"Qwen's site refused the input or an attachment: {quoted(details)}.")
+    return InvalidRequest(
+        f"Qwen's site refused the input or an attachment: {quoted(details)}.", code="unsupported_file"
+    )
 
 
 def _too_long(details: str, _data: Mapping[str, Any]) -> Fault:
@@ -157,7 +159,12 @@ _CODES: dict[str, Callable[[str, Mapping[str, Any]], Fault]] = {
 }
 
 
-_SECRET = re.compile(r"[^\s;,]+=[^\s;,]+|[\w.~+%-]{24,}")
+_BASE64 = r"[\w.~+/%=-]"
+_SECRET = re.compile(
+    # What has capitals, small letters and digits in it is no word and no path: tokens of storages have slashes as well.
+    rf"(?={_BASE64}*[A-Z])(?={_BASE64}*[a-z])(?={_BASE64}*[0-9]){_BASE64}{{16,}}"
+    r"|[^\s;,]+=[^\s;,]+|[\w.~+%-]{24,}"
+)
 
 
 def quoted(details: str) -> str:

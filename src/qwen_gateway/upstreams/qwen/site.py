@@ -1,6 +1,6 @@
 """The site as an upstream: every call that the gateway makes there, and what its replies mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -9,10 +9,11 @@ import msgspec
 from qwen_gateway.turn.catalog import Catalog
 from qwen_gateway.turn.contracts import Identity, Moment, Question, Tokens, User
 from qwen_gateway.turn.faults import ChatLost, Drift, Fault, LoginExpired
+from qwen_gateway.turn.files import Facts, Kind, SiteFile, Ticket
 from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply
 from qwen_gateway.turn.places import Place, StoredMessage
 from qwen_gateway.turn.prompt import Prompt
-from qwen_gateway.upstreams.qwen import body, catalog, faults, stored, user
+from qwen_gateway.upstreams.qwen import body, catalog, faults, files, stored, user
 from qwen_gateway.upstreams.qwen.decoder import Decoder
 from qwen_gateway.upstreams.qwen.headers import SiteConfig, headers
 
@@ -23,6 +24,7 @@ class QwenSite:
     """Satisfies `turn.contracts.Upstream`. Holds its configuration and nothing else."""
 
     name = "qwen"
+    parses: frozenset[Kind] = files.PARSED
     fallback_catalog = catalog.FALLBACK
     aliases = catalog.ALIASES
 
@@ -48,15 +50,20 @@ class QwenSite:
             raise Drift("Qwen's site made a chat without saying its id. The site may have changed.")
         return str(data["id"])
 
-    def question(self, prompt: Prompt) -> Question:
-        return body.question(prompt, self._config.max_body)
+    def question(self, prompt: Prompt, files: int = 0) -> Question:
+        return body.question(prompt, self._config.max_body, files)
 
-    def ask(self, who: Identity, at: Moment, place: Place, question: Question) -> HttpCall:
+    def room(self, files: int) -> int:
+        return body.room(self._config.max_body, files)
+
+    def ask(
+        self, who: Identity, at: Moment, place: Place, question: Question, files: Sequence[SiteFile] = ()
+    ) -> HttpCall:
         chat = quote(place.chat_id, safe="")
         sent = headers(self._config, who, at, page=f"/c/{chat}")
         sent["X-Accel-Buffering"] = "no"
         url = f"{self._config.url}/api/v2/chat/completions?chat_id={chat}"
-        return HttpCall("POST", url, sent, body.completion(question, place, at))
+        return HttpCall("POST", url, sent, body.completion(question, place, at, files))
 
     def decoder(self, chat_id: str) -> Decoder:
         return Decoder(chat_id)
@@ -111,6 +118,38 @@ class QwenSite:
             raise fault
         return catalog.read(reply.body)
 
+    def ticket(self, who: Identity, at: Moment, file: Facts) -> Flow[Ticket]:
+        """Falls back to the older address, which the site still served in 2026-09."""
+        told = files.ticket_body(file)
+        reply = yield self._post(who, at, "/api/v2/files/getstsToken", told)
+        if _is_gone(reply):
+            reply = yield self._post(who, at, "/api/v1/files/getstsToken", told)
+        if _is_gone(reply):
+            raise Drift("Qwen's site no longer takes files where it used to. The site may have changed.")
+        try:
+            value = _decoded(reply)
+        except Fault as fault:
+            raise files.ticket_fault(fault) from None
+        return files.ticket(value.get("data", value), self._config.url)  # the older one answers without an envelope
+
+    def parse(self, who: Identity, at: Moment, file_id: str) -> Flow[None]:
+        reply = yield self._post(who, at, "/api/v2/files/parse", _encode({"file_id": file_id}))
+        try:
+            _envelope(reply)
+        except Fault as fault:
+            raise files.parser_fault(fault) from None
+
+    def is_parsed(self, who: Identity, at: Moment, file_id: str) -> Flow[bool]:
+        reply = yield self._post(who, at, "/api/v2/files/parse/status", _encode({"file_id_list": [file_id]}))
+        try:
+            data = _data(reply)
+        except Fault as fault:
+            raise files.parser_fault(fault) from None
+        return files.is_parsed(data, file_id)
+
+    def site_file(self, ticket: Ticket, file: Facts, at: Moment) -> SiteFile:
+        return files.entry(ticket, file, at)
+
     def refresh(self, who: Identity, at: Moment) -> Flow[Tokens]:
         """A new access token (15 minutes) from the session's cookies. Raises LoginExpired."""
         sent = self._auth_headers(who, at)
@@ -146,8 +185,7 @@ class QwenSite:
     def change_settings(self, who: Identity, at: Moment, changes: dict[str, Any]) -> Flow[dict[str, Any]]:
         """Merges at the site, then reads what stands there: what the change itself answers was never published. The
         site may show the old values for a second or two more (ifan855/qwen-studio-reversed, 2026-09)."""
-        url = self._config.url + "/api/v2/users/user/settings/update"
-        _envelope((yield HttpCall("POST", url, headers(self._config, who, at), _encode(changes))))
+        _envelope((yield self._post(who, at, "/api/v2/users/user/settings/update", _encode(changes))))
         return (yield from self.settings(who, at))
 
     def _auth_headers(self, who: Identity, at: Moment) -> dict[str, str]:
@@ -159,6 +197,9 @@ class QwenSite:
 
     def _get(self, who: Identity, at: Moment, path: str) -> HttpCall:
         return HttpCall("GET", self._config.url + path, headers(self._config, who, at))
+
+    def _post(self, who: Identity, at: Moment, path: str, told: bytes) -> HttpCall:
+        return HttpCall("POST", self._config.url + path, headers(self._config, who, at), told)
 
 
 def _is_gone(reply: HttpReply) -> bool:
@@ -178,8 +219,8 @@ def _object(data: object) -> dict[str, Any]:
     return data
 
 
-def _envelope(reply: HttpReply) -> dict[str, Any]:
-    """The site's envelope around an answer that is no refusal. Raises the fault that the reply stands for."""
+def _decoded(reply: HttpReply) -> dict[str, Any]:
+    """An answer that is no refusal. Raises the fault that the reply stands for."""
     fault = faults.of_reply(reply.status, reply.headers, reply.body)
     if fault is not None:
         raise fault
@@ -187,8 +228,19 @@ def _envelope(reply: HttpReply) -> dict[str, Any]:
         envelope = msgspec.json.decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise Drift("Qwen's site sent something that is not JSON. The site may have changed.") from problem
-    if not isinstance(envelope, dict) or not (envelope.get("success") is True or "data" in envelope):
-        raise Drift("Qwen's site sent an answer that says neither yes nor no. The site may have changed.")
+    if not isinstance(envelope, dict) or not envelope:
+        raise Drift(_NEITHER)
+    return envelope
+
+
+_NEITHER = "Qwen's site sent an answer that says neither yes nor no. The site may have changed."
+
+
+def _envelope(reply: HttpReply) -> dict[str, Any]:
+    """The site's envelope around an answer. Raises the fault that the reply stands for."""
+    envelope = _decoded(reply)
+    if not (envelope.get("success") is True or "data" in envelope):
+        raise Drift(_NEITHER)
     return envelope
 
 
