@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.services import place_sqlite
 
 from qwen_gateway.store.database import Database
-from qwen_gateway.store.migrate import prepare
 
 SECONDS = 10.0
 """That a piece of work may take on a machine with much else to do."""
@@ -34,11 +34,8 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[s
         with request.getfixturevalue("postgres").fresh_database() as fresh:
             yield fresh
         return
-    fresh = f"sqlite+aiosqlite:///{tmp_path / 'gateway.sqlite3'}"
-    database = Database(fresh, seconds=SECONDS)
-    await prepare(database, backups=None)
-    await database.close()
-    yield fresh
+    place_sqlite(tmp_path / "gateway.sqlite3")
+    yield f"sqlite+aiosqlite:///{tmp_path / 'gateway.sqlite3'}"
 
 
 @pytest.fixture

@@ -17,9 +17,11 @@ from qwen_gateway.relay.ports import AccountStore, Check, Secret, StoredAccount,
 from qwen_gateway.store.accounts import SqlAccounts
 from qwen_gateway.store.database import Database
 from qwen_gateway.store.revisions import SqlRevisions
+from qwen_gateway.store.site_files import SqlSiteFiles
 from qwen_gateway.store.vault import Vault
 from qwen_gateway.store.vault_keys import KeyFile, rotate
 from qwen_gateway.turn.faults import BadVault, NameTaken, StorageUnavailable
+from qwen_gateway.turn.files import SiteFile
 
 from .conftest import SECONDS
 
@@ -269,6 +271,29 @@ async def test_an_account_takes_its_pauses_with_it(store: SqlAccounts) -> None:
     assert await store.remove("a1")
     assert [pause.account for pause in await store.pauses()] == ["a2"]
     assert not await store.remove("a1")
+
+
+async def test_an_account_takes_what_is_known_of_its_uploads_with_it(store: SqlAccounts, database: Database) -> None:
+    uploads = SqlSiteFiles(database, Vault([KEY]))
+    await store.put(ONE)
+    for account in ("a1", "a1", "a2"):
+        await uploads.begin(account, b"d", "owner", 1.0)
+    await uploads.done(await uploads.begin("a1", b"d", "owner", 1.0), SiteFile("s", b"{}"), 2.0)
+    assert await store.remove("a1")
+    assert await uploads.find("a1", b"d", 0.0) is None
+    assert [left.account for left in await uploads.leftovers("me", 2.0)] == ["a2"]
+
+
+async def test_one_that_no_key_opens_takes_what_is_known_of_its_uploads_with_it(
+    store: SqlAccounts, database: Database
+) -> None:
+    uploads = SqlSiteFiles(database, Vault([KEY]))
+    await SqlAccounts(database, Vault([Fernet.generate_key()])).put(ONE)
+    await store.put(TWO)
+    for account in ("a1", "a2"):
+        await uploads.begin(account, b"d", "owner", 1.0)
+    assert await store.remove_unreadable() == ["Mine"]
+    assert [left.account for left in await uploads.leftovers("me", 2.0)] == ["a2"]
 
 
 async def test_one_of_many_may_renew(store: SqlAccounts, other: SqlAccounts) -> None:

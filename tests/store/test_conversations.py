@@ -488,7 +488,7 @@ async def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
 
 @pytest.mark.needs("postgresql")
 async def test_a_server_that_is_away_is_said_to_be() -> None:
-    database = Database("postgresql://nobody@127.0.0.1:1/none", seconds=5)
+    database = Database("postgresql://nobody@127.0.0.1:1/none", seconds=1)
     ended = await everything(SqlConversations(database))
     assert [type(each) for each in ended] == [StorageUnavailable] * 12
     await database.close()

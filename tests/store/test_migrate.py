@@ -12,17 +12,22 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from cryptography.fernet import Fernet
 from msgspec import structs
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from qwen_gateway.relay.ports import KeyRecord, Secret
+from qwen_gateway.relay.ports import KeptChat, KeyRecord, Remembered, Secret, StoredAccount
 from qwen_gateway.store import migrate
+from qwen_gateway.store.accounts import SqlAccounts
 from qwen_gateway.store.conversations import SqlConversations
 from qwen_gateway.store.database import Database
+from qwen_gateway.store.files import SqlFiles
 from qwen_gateway.store.keys import SqlKeys
 from qwen_gateway.store.migrate import MIGRATIONS, MigrationFailed, NewerSchema, prepare
 from qwen_gateway.store.schema import metadata
+from qwen_gateway.store.site_files import SqlSiteFiles
+from qwen_gateway.store.vault import Vault
 
 from .conftest import SECONDS
 
@@ -30,8 +35,8 @@ LATER = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
@@ -76,7 +81,7 @@ def later(tmp_path: Path) -> Path:
 def with_second(folder: Path, migration: str) -> Path:
     """The real migrations and one more."""
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0004_later.py").write_text(migration)
+    (folder / "versions" / "0005_later.py").write_text(migration)
     return folder
 
 
@@ -175,9 +180,25 @@ async def test_keys_and_accounts_of_the_first_schema_are_kept(database: Database
     assert await SqlConversations(database).count() == {}
 
 
+async def test_what_the_third_schema_holds_is_kept_and_files_have_their_place(
+    database: Database, tmp_path: Path
+) -> None:
+    await prepare(database, backups=None, migrations=up_to(tmp_path / "third", "0003"))
+    assert not {"files", "parted_files", "file_pieces", "site_files"} & await tables(database)
+    vault = Vault([Fernet.generate_key()])
+    accounts = SqlAccounts(database, vault)
+    await accounts.put(StoredAccount("id", "name", Secret(b"session")))
+    await SqlConversations(database).remember([Remembered(KeptChat("chat", "id", "tenant", 1.0, 1.0), ())])
+    await prepare(database, backups=None)
+    assert [account.session for account in await accounts.load()] == [Secret(b"session")]
+    assert await SqlConversations(database).count() == {"id": 1}
+    assert await SqlFiles(database, tmp_path / "files", vault).list("tenant", 1.0, limit=1) == []
+    assert await SqlSiteFiles(database, vault).leftovers("me", 1.0) == []
+
+
 async def test_a_later_schema_is_refused_with_its_number_and_what_to_do(database: Database, later: Path) -> None:
     await prepare(database, backups=None, migrations=later)
-    with pytest.raises(NewerSchema, match=r"schema 0004, .* knows up to 0003.* Start that version again"):
+    with pytest.raises(NewerSchema, match=r"schema 0005, .* knows up to 0004.* Start that version again"):
         await prepare(database, backups=None)
     assert "colour" in await columns(database)
 
@@ -188,7 +209,7 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(database: Da
         await prepare(database, backups=None, migrations=with_second(tmp_path / "failing", FAILING))
     assert "colour" not in await columns(database)
     assert await scalar(database, "SELECT max(number) FROM revisions") == 0
-    assert await scalar(database, "SELECT version_num FROM schema_version") == "0003"
+    assert await scalar(database, "SELECT version_num FROM schema_version") == "0004"
     await prepare(database, backups=None, migrations=with_second(tmp_path / "mended", LATER))
     assert "colour" in await columns(database)
 
@@ -251,14 +272,14 @@ async def migrated(file: Path, backups: Path, migrations: Path) -> None:
 async def test_a_file_is_copied_before_it_is_migrated(file: Path, later: Path, tmp_path: Path) -> None:
     await migrated(file, tmp_path / "backups", later)
     (copy,) = (tmp_path / "backups").iterdir()
-    assert copy.name.startswith("gateway-0003-2")
+    assert copy.name.startswith("gateway-0004-2")
     assert copy.suffix == ".sqlite3"
     if sys.platform != "win32":
         assert copy.stat().st_mode & 0o777 == 0o600
         assert copy.parent.stat().st_mode & 0o777 == 0o700
     connection = sqlite3.connect(copy)
     try:
-        assert connection.execute("SELECT version_num, number FROM schema_version, revisions").fetchone() == ("0003", 7)
+        assert connection.execute("SELECT version_num, number FROM schema_version, revisions").fetchone() == ("0004", 7)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     finally:
         connection.close()

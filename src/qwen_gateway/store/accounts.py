@@ -6,14 +6,14 @@ from typing import Any
 
 import structlog
 from msgspec import structs
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import Delete, Row, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qwen_gateway.relay.ports import Check, Secret, StoredAccount, StoredPause
 from qwen_gateway.store.database import Database
 from qwen_gateway.store.revisions import raise_revision
-from qwen_gateway.store.schema import accounts, pauses, revisions
+from qwen_gateway.store.schema import accounts, pauses, revisions, site_files
 from qwen_gateway.store.texts import cleaned
 from qwen_gateway.store.vault import Vault
 from qwen_gateway.turn.faults import BadVault, NameTaken
@@ -91,8 +91,9 @@ class SqlAccounts:
 
     async def remove(self, account_id: str) -> bool:
         async def work(connection: AsyncConnection) -> bool:
-            found = (await connection.execute(delete(accounts).where(accounts.c.id == account_id))).rowcount > 0
-            rested = (await connection.execute(delete(pauses).where(pauses.c.account == account_id))).rowcount > 0
+            found = await _rowcount(delete(accounts).where(accounts.c.id == account_id), connection) > 0
+            rested = await _rowcount(delete(pauses).where(pauses.c.account == account_id), connection) > 0
+            await connection.execute(_uploads_of(account_id))
             if found:
                 await raise_revision(connection, "accounts")
             if rested:
@@ -155,6 +156,7 @@ class SqlAccounts:
             except BadVault:
                 lost.append(row.name)
                 await connection.execute(delete(pauses).where(pauses.c.account == row.id))
+                await connection.execute(_uploads_of(row.id))
                 await connection.execute(delete(accounts).where(accounts.c.id == row.id))
         if lost:
             await raise_revision(connection, "accounts")
@@ -232,6 +234,11 @@ class SqlAccounts:
 
     def _sealed_undo(self, account_id: str, undo: bytes | None) -> bytes | None:
         return None if undo is None else self._vault.seal(undo, _undo_owner(account_id))
+
+
+def _uploads_of(account_id: str) -> Delete:
+    """Also those under way: of an account that is gone, nothing is kept here."""
+    return delete(site_files).where(site_files.c.account == account_id)
 
 
 def _undo_owner(account_id: str) -> str:

@@ -1,8 +1,10 @@
 """Deletes what has been kept long enough: in small transactions with pauses between, so that writers get in."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qwen_gateway.store import schema
@@ -46,3 +48,20 @@ async def prune_budgets(database: Database, today: int) -> int:
         return (await connection.execute(statement)).rowcount
 
     return await database.write(work)
+
+
+async def deleted(
+    database: Database, table: Table, where: ColumnElement[bool], *columns: Column[Any]
+) -> AsyncIterator[Sequence[Row[Any]]]:
+    """Deletes these rows. Gives these columns of those that went with each transaction. Raises as `prune` does."""
+    some = select(table.c.id).where(where).limit(BATCH).with_for_update(skip_locked=True)
+    statement = delete(table).where(table.c.id.in_(some)).returning(*columns)
+
+    def work(connection: Connection) -> Sequence[Row[Any]]:
+        return connection.execute(statement).all()
+
+    while rows := await database.write_in_one(work):
+        yield rows
+        if len(rows) < BATCH:
+            break
+        await asyncio.sleep(PAUSE)

@@ -1,7 +1,7 @@
 """The tables, as the code uses them. How a database gets there from an earlier version: `store/migrations`.
 
 Times are seconds since 1970, as floats. Secrets are columns of type `LargeBinary` that hold what the vault made of
-them, except `keys.digest`, a SHA-256 of 256 random bits, and the digests in `nodes`.
+them, except `keys.digest`, a SHA-256 of 256 random bits, and the digests in `nodes` and `site_files`.
 """
 
 from sqlalchemy import (
@@ -150,6 +150,74 @@ nodes = Table(
     Index(None, "likeness"),
     Index(None, "chat_id"),
 )
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(200), nullable=False),
+    Column("purpose", String(64), nullable=False),
+    Column("media_type", String(200), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=True),  # 0 when the caller has removed it
+    Column("blob", String(64), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "tenant", "created", "id"),
+    Index(None, "expires"),
+    Index(None, "blob"),
+)
+
+parted_files = Table(
+    "parted_files",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(200), nullable=False),
+    Column("purpose", String(64), nullable=False),
+    Column("media_type", String(200), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("made_into", String(64), nullable=False),
+    Column("file_seconds", Float, nullable=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "tenant"),
+    Index(None, "expires"),
+)
+
+file_pieces = Table(
+    "file_pieces",
+    metadata,
+    # No foreign key: pieces are deleted after their upload, some at a time.
+    Column("id", String(64), primary_key=True),
+    Column("upload", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("blob", String(64), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "upload"),
+    Index(None, "blob"),
+)
+
+site_files = Table(
+    "site_files",
+    metadata,
+    # No foreign key: accounts that callers bring upload as well, and are stored nowhere.
+    Column("id", String(64), primary_key=True),
+    Column("account", String(64), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("begun", Float, nullable=False),
+    Column("done", Float, nullable=True),
+    Column("parts", LargeBinary, nullable=True),
+    Column("entry", LargeBinary, nullable=True),
+    Index(None, "account", "digest", "done"),
+    Index(None, "done"),
+)
+_under_way = site_files.c.done.is_(None)
+Index(None, site_files.c.begun, sqlite_where=_under_way, postgresql_where=_under_way)
 
 revisions = Table(
     "revisions",

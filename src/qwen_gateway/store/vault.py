@@ -12,7 +12,8 @@ _WRONG = (
     "A stored secret cannot be opened: the gateway's secret key is not the one that it was sealed with, or the "
     "database was changed. The key comes from the setting secret_key, from the system's keyring, or from the file "
     "secret.key in the data directory; every machine that uses the same database needs the same key. Put the earlier "
-    "key there. If it is lost, `qwen-gateway secrets forget` removes the accounts that it sealed; then log in again."
+    "key there. If it is lost, `qwen-gateway secrets forget` removes the accounts and files that it sealed; then log "
+    "in again."
 )
 
 

@@ -170,8 +170,8 @@ class KeyRing:
 async def rotate(place: KeyPlace, reseal: Callable[[Sequence[bytes]], Awaitable[object]], *, create: bool) -> None:
     """Puts a new key first, has everything resealed with it, and drops the earlier ones.
 
-    reseal: seals all that is stored with the first of these keys, in one transaction; the others open it. Whatever
-    step this ends at, the keys in `place` open all that is stored, and another run finishes it. No gateway may run
+    reseal: seals all that is stored with the first of these keys; the others open it, also meanwhile. Whatever step
+    this ends at, the keys in `place` open all that is stored, and another run finishes it. No gateway may run
     meanwhile: it would go on sealing with the key that it began with. Copies of the database from before need the
     keys from before. create: whether a first key may be made, since nothing is sealed. Raises KeyTrouble.
     """
