@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw, structs
@@ -37,7 +37,8 @@ from qwen_gateway.relay.renewal import Renewal
 from qwen_gateway.turn.catalog import Catalog, Model
 from qwen_gateway.turn.contracts import Decoder, Identity, Moment, Question, Tokens, Upstream, User
 from qwen_gateway.turn.events import Began, Event, Failed, Finished, Reasoning, Text, Usage
-from qwen_gateway.turn.faults import Empty, Fault, Incomplete, NameTaken, StorageUnavailable
+from qwen_gateway.turn.faults import ContextTooLong, Empty, Fault, Incomplete, NameTaken, StorageUnavailable
+from qwen_gateway.turn.files import Facts, Kind, SiteFile, Ticket
 from qwen_gateway.turn.flow import Flow, HttpCall, HttpReply
 from qwen_gateway.turn.places import Place, StoredMessage
 from qwen_gateway.turn.prompt import Prompt
@@ -236,9 +237,11 @@ class Words:
 
 class Site:
     """Satisfies `Upstream`. says: faults that the flows of a name raise after their next replies. stored: what it has
-    kept of each chat."""
+    kept of each chat. asked, attached: the questions, and the files of each. longest: bytes that a question may have.
+    unparsed: so many looks at a document find it unread."""
 
     name = "fake"
+    parses: frozenset[Kind] = frozenset({"document"})
 
     def __init__(self) -> None:
         self.says: defaultdict[str, deque[Fault]] = defaultdict(deque)
@@ -249,6 +252,10 @@ class Site:
         self.user = User("u", "Some One", "someone@example.invalid")
         self.set: dict[str, Any] = {}
         self.asked: list[Question] = []
+        self.attached: list[tuple[SiteFile, ...]] = []
+        self.longest = 10_000_000
+        self.unparsed = 0
+        self._uploads = itertools.count(1)
         self._chats = itertools.count(1)
 
     def open_chat(self, who: Identity, at: Moment, prompt: Prompt, title: str) -> Flow[str]:
@@ -257,11 +264,20 @@ class Site:
         self.titled[title] = chat_id
         return chat_id
 
-    def question(self, prompt: Prompt) -> Question:
-        return Question(prompt, Raw(json.dumps(prompt.text).encode()))
+    def question(self, prompt: Prompt, files: int = 0) -> Question:
+        text = Raw(json.dumps(prompt.text).encode())
+        if len(bytes(text)) > self.room(files):
+            raise ContextTooLong("The conversation is too long for the site.", param="messages")
+        return Question(prompt, text)
 
-    def ask(self, who: Identity, at: Moment, place: Place, question: Question) -> HttpCall:
+    def room(self, files: int) -> int:
+        return self.longest - 1_000 * files
+
+    def ask(
+        self, who: Identity, at: Moment, place: Place, question: Question, files: Sequence[SiteFile] = ()
+    ) -> HttpCall:
         self.asked.append(question)
+        self.attached.append(tuple(files))
         where = place.chat_id if place.parent is None else f"{place.chat_id},{place.parent}"
         return HttpCall("POST", f"https://site.test/ask/{where}", {})
 
@@ -291,6 +307,26 @@ class Site:
     def models(self, who: Identity, at: Moment) -> Flow[Catalog]:
         yield from self._call("models", "all")
         return CATALOG
+
+    def ticket(self, who: Identity, at: Moment, file: Facts) -> Flow[Ticket]:
+        yield from self._call("ticket", file.name)
+        file_id = f"file-{next(self._uploads)}"
+        url, key = f"https://bucket.test/{file_id}", f"user/{file_id}_{file.name}"
+        return Ticket(file_id, url, "bucket", key, "region", "https://storage.test", "key-id", "key-secret", "token")
+
+    def parse(self, who: Identity, at: Moment, file_id: str) -> Flow[None]:
+        yield from self._call("parse", file_id)
+
+    def is_parsed(self, who: Identity, at: Moment, file_id: str) -> Flow[bool]:
+        yield from self._call("parsed", file_id)
+        self.unparsed -= 1
+        return self.unparsed < 0
+
+    def site_file(self, ticket: Ticket, file: Facts, at: Moment) -> SiteFile:
+        entry = {"id": ticket.file_id, "name": file.name}
+        return SiteFile(
+            ticket.file_id, json.dumps(entry).encode(), json.dumps({**entry, "plain": True}, sort_keys=True).encode()
+        )
 
     def refresh(self, who: Identity, at: Moment) -> Flow[Tokens]:
         yield from self._call("refresh", "token")

@@ -314,6 +314,23 @@ async def test_the_account_longest_unused_is_forgotten(monkeypatch: pytest.Monke
     assert await of(accounts.brought(jwt(id="b"))) is not made["b"]
 
 
+async def test_an_account_to_which_files_are_being_brought_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts_module, "MAX_BROUGHT", 2)
+    accounts = Bench().accounts
+    lease = await accounts.brought(jwt(id="a")).lease("q")
+    lease.leave()
+    for user in "bc":
+        accounts.brought(jwt(id=user))
+    assert await of(accounts.brought(jwt(id="a"))) is lease.account
+
+
+async def test_a_caller_is_served_though_all_others_are_being_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts_module, "MAX_BROUGHT", 1)
+    accounts = Bench().accounts
+    leases = [await accounts.brought(jwt(id=user)).lease("q") for user in "abc"]
+    assert [lease.account for lease in leases] == [await of(accounts.brought(jwt(id=user))) for user in "abc"]
+
+
 async def test_chats_of_a_forgotten_account_wait_for_its_return(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts_module, "MAX_BROUGHT", 1)
     bench = Bench(left_by("a"))

@@ -116,14 +116,16 @@ def test_a_request_is_what_its_turns_came_to() -> None:
     one.calls, one.call_format, one.prefilled, one.listed_short = CallCounts(ok=1), "bracket", True, True
     two = TurnRecord("r", "e", model="q", account="b", way="replay", why="first", tries=2, invalid_json=True)
     two.sent, two.site, two.queued, two.usage = 20, 0.2, 0.4, Usage(8, 2, cached=5, estimated=True)
-    two.calls, two.shortened = CallCounts(retried=1), 2
+    two.calls, two.shortened, two.offloaded = CallCounts(retried=1), 2, True
+    one.files = two.files = 3
     summed(record, [one, two])
     assert (record.model, record.account, record.way, record.why) == ("q", "a", "replay", "first")
     assert (record.tries, record.sent, record.site, record.queued) == (3, 30, 0.5, 0.4)
     assert record.usage == Usage(15, 5, reasoning=1, cached=5, estimated=True)
     assert (record.calls, record.call_format) == (CallCounts(ok=1, retried=1), "bracket")
     assert (record.ignored, record.prefilled, record.listed_short) == (("thinking",), True, True)
-    assert (record.shortened, record.invalid_json) == (2, True)
+    assert (record.shortened, record.invalid_json, record.offloaded) == (2, True, True)
+    assert record.files == 3, "each asks with all of them"
 
 
 def test_turns_that_were_never_asked_leave_no_figures() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
+from tests.services import place_sqlite
 
 from qwen_gateway.relay.ports import ConversationStore, NodeField
 from qwen_gateway.store.conversations import SqlConversations
 from qwen_gateway.store.database import Database, sqlite_url
-from qwen_gateway.store.migrate import prepare
 
 from .conversation_fakes import FakeConversationStore, answered
 
@@ -21,8 +21,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "fake":
         yield FakeConversationStore()
         return
+    place_sqlite(tmp_path / "store.db")
     database = Database(sqlite_url(tmp_path / "store.db"), seconds=20)
-    await prepare(database, backups=None)
     yield SqlConversations(database)
     await database.close()
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from qwen_gateway.accounts.pace import Pace
-from qwen_gateway.relay.pool import Lease, Pool
+from qwen_gateway.relay.pool import Lease, Pool, Queue
 from qwen_gateway.turn.faults import Challenged, Crowded, LoginExpired, NoAccount, Overloaded, RateLimited
 
 from .fakes import NOON, Clock, account, pool, settle
@@ -90,6 +90,15 @@ async def test_excluded_accounts_are_not_given() -> None:
     assert (await here.lease("q", excluded=frozenset({a.key}))).account is b
     assert here.could_serve("q", frozenset({a.key}))
     assert not here.could_serve("q", frozenset({a.key, b.key}))
+
+
+async def test_which_accounts_rest_for_one_feature_only() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    here = pool(clock, a, b)
+    assert here.resting("uploads") == frozenset()
+    a.failed("uploads", RateLimited("Enough.", retry_after=75))
+    assert (here.resting("uploads"), here.resting("q")) == (frozenset({a.key}), frozenset())
 
 
 async def test_more_than_may_wait_are_sent_away_at_once() -> None:
@@ -391,3 +400,136 @@ async def test_which_account_is_able_now_or_soon() -> None:
     assert here.able(b.key, "another") is b
     assert here.able("gone", "q") is None
     assert here.keys() == (a.key, b.key)
+
+
+# --- a seat that is left for a while ---
+
+
+async def test_a_seat_that_is_left_is_another_s_and_there_is_one_again() -> None:
+    clock = Clock()
+    only = account(clock, seats=1)
+    here = pool(clock, only)
+    first = await here.lease("q")
+    first.leave()
+    first.leave()
+    assert (only.busy, only.aside, first.seated) == (0, 1, False)
+    second = await here.lease("q")
+    back = asyncio.create_task(first.back())
+    await settle()
+    assert (back.done(), here.waiting) == (False, 1)
+    second.close()
+    await back
+    await first.back()
+    assert (only.busy, only.aside, first.seated) == (1, 0, True)
+    first.close()
+    first.close()
+    assert (only.busy, only.aside) == (0, 0)
+
+
+async def test_who_has_left_a_seat_and_never_comes_back_takes_none() -> None:
+    clock = Clock()
+    only = account(clock)
+    lease = await pool(clock, only).lease("q")
+    lease.leave()
+    for _ in range(2):
+        lease.close()
+    assert (only.busy, only.aside) == (0, 0)
+
+
+async def test_who_comes_back_is_served_first_and_never_sent_away() -> None:
+    clock = Clock()
+    only = account(clock, seats=1)
+    here = pool(clock, only, size=2)
+    away = await here.lease("q", caller="many")
+    away.leave()
+    holds, order = await here.lease("q"), list[str]()
+
+    async def one(caller: str) -> None:
+        lease = await here.lease("q", caller=caller)
+        order.append(caller)
+        lease.close()
+
+    async def back() -> None:
+        await away.back()
+        order.append("back")
+        away.close()
+
+    tasks = [asyncio.create_task(one("few")) for _ in range(2)]
+    await settle()
+    tasks.append(asyncio.create_task(back()))
+    await settle()
+    assert here.waiting == 3
+    holds.close()
+    await asyncio.gather(*tasks)
+    assert order == ["back", "few", "few"]
+
+
+async def test_who_comes_back_does_not_change_whose_turn_it_is_among_the_others() -> None:
+    clock = Clock()
+    only = account(clock, seats=2)
+    here = pool(clock, only)
+    away = await here.lease("q")
+    away.leave()
+    for _ in range(2):
+        await here.lease("q")
+    early = waiting(here, caller="early")
+    here._served["early"] = 250
+    back = asyncio.create_task(away.back())
+    await settle()
+    late = waiting(here, caller="late")
+    await settle()
+    assert here._served["late"] == 250
+    for task in (early, back, late):
+        task.cancel()
+    await asyncio.wait([early, back, late])
+
+
+async def test_a_pace_is_for_beginning_and_not_for_coming_back() -> None:
+    clock = Clock()
+    only = account(clock)
+    only.pace = Pace(per_minute=1, burst=2)
+    here = pool(clock, only, seconds=0.05)
+    lease = await here.lease("q")
+    lease.leave()
+    await lease.back()
+    await here.lease("q")
+    lease.leave()
+    await lease.back()
+    assert only.busy == 2
+    with pytest.raises(Overloaded):
+        await here.lease("q")
+
+
+async def test_who_comes_back_waits_no_longer_than_agreed() -> None:
+    clock = Clock()
+    only = account(clock, seats=1)
+    here = pool(clock, only, seconds=0.01)
+    lease = await here.lease("q")
+    lease.leave()
+    other = await here.lease("q")
+    with pytest.raises(Overloaded):
+        await lease.back()
+    lease.close()
+    other.close()
+    assert (only.busy, only.aside, here.waiting) == (0, 0, 0)
+
+
+async def test_who_comes_back_learns_that_the_account_rests_or_is_gone_and_takes_no_other() -> None:
+    clock = Clock()
+    a, b = account(clock, user="a"), account(clock, user="b")
+    accounts = [a, b]
+    here = Pool(lambda: accounts, clock.ambient(), Queue(9, 5), "There is none.")
+    lease = await here.lease("q", only=a.key)
+    lease.leave()
+    a.failed("q", RateLimited("Enough.", retry_after=90))
+    with pytest.raises(RateLimited):
+        await lease.back()
+    accounts[0] = account(clock, user="a")
+    with pytest.raises(NoAccount, match="not connected any more"):
+        await lease.back()
+    assert [one.busy for one in (a, *accounts)] == [0, 0, 0]
+    accounts.pop(0)
+    with pytest.raises(NoAccount, match="not connected any more"):
+        await lease.back()
+    lease.close()
+    assert (a.busy, a.aside, b.busy) == (0, 0, 0)

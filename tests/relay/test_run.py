@@ -32,6 +32,7 @@ from qwen_gateway.turn.faults import (
 )
 from qwen_gateway.turn.request import Message, TextPart, Thinking, ThinkingMode, TurnRequest
 
+from .attachment_fakes import Files
 from .conversation_fakes import FakeConversationStore
 from .fakes import (
     CATALOG,
@@ -96,6 +97,7 @@ class Bench:
             default_thinking=default_thinking,
             tool_manner=ToolManner(),
             tokens=Counter(),
+            attachments=Files(self.site, self.net, self.clock).attachments,
         )
         self.use(account(self.clock, refreshable=refreshable))
         self.record = TurnRecord("r", "/v1/chat/completions")

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec import structs
 
 from qwen_gateway.relay import run
 from qwen_gateway.relay.conversations import Asker
@@ -22,7 +23,7 @@ from qwen_gateway.turn.faults import (
 from qwen_gateway.turn.places import StoredMessage
 
 from .fakes import SILENCE, until
-from .turn_bench import MakeBench, after, answer, asks, end_of, part, say
+from .turn_bench import MakeBench, after, answer, asks, end_of, message, part, say
 
 HI = asks("Hi")
 ONWARD = "chat-1,answer-in-chat-1"
@@ -155,6 +156,29 @@ async def test_a_chat_that_is_gone_fails_the_turn_where_all_of_it_is_too_long(ma
     fault = end_of(await bench.turn(second))
     assert isinstance(fault, ContextTooLong)
     assert "q-small takes 60" in fault.text
+
+
+async def test_what_is_new_may_be_too_long_for_a_message_where_all_of_it_is_not(make: MakeBench) -> None:
+    """The oldest part of the whole becomes a document."""
+    bench = make(answer(say("Hello")), answer(say("Well.")), offload=True)
+    bench.site.longest = 9000
+    first = asks("Hi", model="q-eyes")
+    second = after(first, await bench.answered(first), "new " * 3000)
+    second = structs.replace(second, messages=(*second.messages, message("user", "So?")))
+    await bench.answered(second)
+    assert (bench.way, bench.asked) == (("replay", "context"), ["chat-1", "chat-2"])
+    assert bench.record.offloaded
+
+
+async def test_what_is_too_long_either_way_is_refused(make: MakeBench) -> None:
+    bench = make(answer(say("Hello")), offload=True)
+    bench.site.longest = 9000
+    first = asks("Hi", model="q-eyes")
+    second = after(first, await bench.answered(first), "new " * 3000)
+    with pytest.raises(ContextTooLong):
+        await bench.turn(second)
+    assert bench.asked == ["chat-1"]
+    assert await bench.memory.take("chat-1"), "nobody has it"
 
 
 async def test_a_conversation_that_is_too_long_is_refused_before_a_chat_is_made(make: MakeBench) -> None:

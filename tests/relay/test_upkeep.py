@@ -41,6 +41,7 @@ class Bench:
         self.trouble: Exception | None = None
         self.looks = 0
         self.pruned: list[float] = []
+        self.prunes = {"usage": 3, "files": 0}
         self.shelf = KeyShelf()
         at = keeper(self.clock, self.store)
         ambient = self.clock.ambient()
@@ -55,11 +56,11 @@ class Bench:
             raise self.trouble
         return dict(self.numbers)
 
-    async def prune(self, now: float) -> int:
+    async def prune(self, now: float) -> dict[str, int]:
         self.pruned.append(now)
         if self.trouble is not None:
             raise self.trouble
-        return 3
+        return self.prunes
 
     async def looked(self, times: int = 2) -> None:
         """Until it has looked again, from beginning to end."""
@@ -138,7 +139,22 @@ async def test_what_is_too_old_is_deleted_every_hour_also_after_trouble(
     await until(lambda: len(bench.pruned) > 3)
     bench.trouble = None
     with capture_logs() as logs:
-        await until(lambda: any(line["event"] == "usage_pruned" for line in logs))
+        await until(lambda: any(line["event"] == "pruned" for line in logs))
+    told = next(line for line in logs if line["event"] == "pruned")
+    assert (told["usage"], told["files"]) == (3, 0)
+
+
+async def test_of_what_is_too_old_nothing_is_said_where_there_is_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CARE_EVERY", 0.001)
+    bench.prunes = {"usage": 0, "files": 0}
+    with capture_logs() as logs:
+        await bench.upkeep.start()
+        await until(lambda: len(bench.pruned) > 3)
+        assert [line for line in logs if line["event"] == "pruned"] == []
+        bench.prunes = {"usage": 0, "files": 1}
+        await until(lambda: any(line["event"] == "pruned" for line in logs))
 
 
 @pytest.mark.parametrize(("idle", "asked"), [(DAY - 1, 0), (DAY + 1, 1)])

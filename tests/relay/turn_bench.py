@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import structs
@@ -28,6 +29,7 @@ from qwen_gateway.turn.reply import Fold, Reply
 from qwen_gateway.turn.request import Message, Part, Role, TextPart, ToolResultPart, TurnRequest
 
 from . import fakes
+from .attachment_fakes import Files
 from .conversation_fakes import FakeConversationStore
 from .fakes import Clock, Counter, Journal, Net, Site, Words, account, chats, pool, renewal, until
 from .fakes import Part as Piece
@@ -36,7 +38,8 @@ LIMITS = Limits(first_event=5, first_event_thinking=7, idle=5, total=20)
 ME = Asker("tenant")
 TOOLS = (BASH, READ)
 SMALL = Model(id="q-small", name="Small", context_window=60)
-CATALOG = Catalog((*fakes.CATALOG.models, SMALL))
+EYES = Model(id="q-eyes", name="Eyes", capabilities=("vision", "document", "video", "audio"))
+CATALOG = Catalog((*fakes.CATALOG.models, SMALL, EYES))
 _NONCE = re.compile(r"\[TOOL CALL (\w+)\]")
 
 
@@ -90,7 +93,8 @@ class ToldSite(Site):
 
 
 class Bench:
-    """Everything that turns share, faked. Accounts are named by their users; `a` if there is but one."""
+    """Everything that turns share, faked. Accounts are named by their users; `a` if there is but one. files: how
+    `Files` are made."""
 
     def __init__(
         self,
@@ -101,6 +105,8 @@ class Bench:
         limits: Limits = LIMITS,
         manner: ToolManner | None = None,
         verify: bool = False,
+        offload: bool = False,
+        files: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.clock, self.site, self.store = Clock(), ToldSite(), FakeConversationStore()
         self.log: list[str] = []
@@ -119,9 +125,10 @@ class Bench:
             ambient,
             secret=b"secret",
             seconds=9,
-            manner=Manner(policy, verify=verify),
+            manner=Manner(policy, verify=verify, offload=offload),
         )
         self.counter = Counter()
+        self.files = Files(self.site, self.net, self.clock, **files)
         self.turns = Turns(
             self.site,
             self.net,
@@ -134,6 +141,7 @@ class Bench:
             default_thinking="off",
             tool_manner=manner or ToolManner(),
             tokens=self.counter,
+            attachments=self.files.attachments,
         )
         self.accounts = {user: account(self.clock, user=user, refreshable=refreshable) for user in users}
         self.pool = pool(self.clock, *self.accounts.values())

@@ -22,7 +22,8 @@ DAY = 86_400.0
 class Account:
     """seats: turns that may run on it at the same time. pace: how often one may begin.
 
-    name, source, created_at, paused, revision, check: as stored. busy: turns that run. last_used: seconds since 1970.
+    name, source, created_at, paused, revision, check: as stored. busy: turns that have a seat. aside: turns that have
+    left theirs to others while they bring files. last_used: seconds since 1970.
     on_change: told when the session or a rest has become different from what is stored. on_report: told when a turn has
     said something of the account, for which others may have waited.
     """
@@ -36,7 +37,7 @@ class Account:
         self.paused = False
         self.revision = 0
         self.check = Check()
-        self.busy = 0
+        self.busy = self.aside = 0
         self.last_used = 0.0
         self.on_change: Callable[[Account], None] = lambda _: None
         self.on_report: Callable[[], None] = lambda: None

@@ -184,15 +184,16 @@ class Accounts:
             account = self._new(Session(_read(token)))
             known = account, Pool(lambda: [account], self._ambient, self._manners.queue, _NO_ACCOUNT)
             account.on_report = known[1].look
-            self._brought[token] = known
-            if len(self._brought) > MAX_BROUGHT:
+            if len(self._brought) >= MAX_BROUGHT:
                 self._forget_one()
+            self._brought[token] = known
         self._brought.move_to_end(token)
         return known[1]
 
     def _forget_one(self) -> None:
         """The one longest unused; never one in use."""
-        token = next((token for token, (account, _) in self._brought.items() if not account.busy), None)
+        brought = self._brought.items()
+        token = next((token for token, (account, _) in brought if not (account.busy or account.aside)), None)
         if token is not None:
             self.on_forget(self._brought.pop(token)[0])
 

@@ -28,6 +28,7 @@ def summed(record: TurnRecord, each: Sequence[TurnRecord]) -> None:
     record.ignored, record.prefilled, record.listed_short = first.ignored, first.prefilled, first.listed_short
     record.shortened = max(one.shortened for one in each)
     record.invalid_json = any(one.invalid_json for one in each)
+    record.files, record.offloaded = first.files, any(one.offloaded for one in each)
     record.tries, record.sent = sum(one.tries for one in each), sum(one.sent for one in each)
     record.site, record.queued = max(one.site for one in each), max(one.queued for one in each)
     if usages := [one.usage for one in each if one.usage is not None]:

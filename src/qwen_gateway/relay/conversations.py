@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 
 from qwen_gateway.history import canon, chain, plan
+from qwen_gateway.media.abilities import takes
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.chats import DeletePolicy
 from qwen_gateway.relay.drive import drive
@@ -46,13 +47,15 @@ class Asker(Struct, frozen=True):
 
 class Manner(Struct, frozen=True):
     """policy: when chats go. changed_instructions: what follows when they do. volatile: lines of instructions that do
-    not count. verify: whether a chat is read after an answer that broke off. shorten: whether old results may be."""
+    not count. verify: whether a chat is read after an answer that broke off. shorten: whether old results may be.
+    offload: whether the oldest part of a long conversation may be attached as a document."""
 
     policy: DeletePolicy
     changed_instructions: Literal["resend", "replay"] = "resend"
     volatile: tuple[re.Pattern[str], ...] = ()
     verify: bool = False
     shorten: bool = True
+    offload: bool = False
 
     @property
     def forgetful(self) -> bool:
@@ -101,6 +104,7 @@ class Conversations:
             remembers=asker.keep and asker.mode != "replay" and not self._manner.forgetful,
             verifies=self._manner.verify,
             shortens=self._manner.shorten,
+            offloads=self._manner.offload and takes(model, "document"),
         )
         return Path(self._memory, self._ambient, self._secret, self._read_chat, telling, found)
 

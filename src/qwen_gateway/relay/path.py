@@ -1,7 +1,7 @@
 """The way of one turn's conversation to the model, and what is remembered of it at the turn's end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -9,6 +9,7 @@ import structlog
 from msgspec import Struct
 
 from qwen_gateway.history import canon, chain, pack, plan
+from qwen_gateway.history.inlined import Inlined, attaching, inlined
 from qwen_gateway.relay.account import Account
 from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.ports import Ambient, KeptChat, Remembered
@@ -32,7 +33,8 @@ Words = Callable[[Knows], pack.ToolWords]
 
 
 class Telling(Struct, frozen=True):
-    """What is to be told. remembers, verifies: what happens to the answer. shortens: old results may be shortened."""
+    """What is to be told. remembers, verifies: what happens to the answer. shortens: old results may be shortened.
+    offloads: the oldest entries may be attached as a document."""
 
     messages: Sequence[Message]
     words: Words
@@ -41,12 +43,14 @@ class Telling(Struct, frozen=True):
     remembers: bool
     verifies: bool
     shortens: bool
+    offloads: bool = False
 
 
 class Path:
     """way, reason: as they are now (`history.plan`). Reasons of a replay that are the relay's own: `off` (nothing is
     kept), `mode` (the asker's), `store` (the database is away), `account` (the chat's cannot serve), `busy` (others are
-    asking in it); and once it was asked there: `lost` (the chat is gone), `empty`, `failed`, `busy`, `account`."""
+    asking in it), `context` (also: what is new is too long for a message); and once it was asked there: `lost` (the
+    chat is gone), `empty`, `failed`, `busy`, `account`."""
 
     def __init__(
         self,
@@ -73,11 +77,19 @@ class Path:
         if self.way == "replay":
             return self.whole()
         if self._onward is None:
-            told = self._telling.view.groups[self._plan.told].start
-            writes = pack.onward if self.way == "continue" else pack.catchup
-            words = self._telling.words("changed" if self._plan.resend_tools else "known")
-            self._onward = writes(self._telling.messages, told, key=self._key, resend=self._plan.resend, words=words)
+            self._onward = self._written(self._telling.messages)
         return self._onward
+
+    def _written(self, messages: Sequence[Message]) -> pack.Packed:
+        """What is new of these."""
+        writes = pack.onward if self.way == "continue" else pack.catchup
+        words = self._telling.words("changed" if self._plan.resend_tools else "known")
+        return writes(messages, self._new, key=self._key, resend=self._plan.resend, words=words)
+
+    @property
+    def _new(self) -> int:
+        """Where what is new begins."""
+        return self._telling.view.groups[self._plan.told].start
 
     def whole(self) -> pack.Packed:
         """The text of the whole conversation, whatever the present way."""
@@ -85,17 +97,47 @@ class Path:
             self._whole = pack.whole(self._telling.messages, key=self._key, words=self._telling.words("new"))
         return self._whole
 
-    def shortened(self) -> pack.Packed | None:
-        """As `whole`, which from now on gives the same, with old results shortened. `None` when that is not allowed, or
-        nothing becomes shorter."""
-        if not self._telling.shortens or self.whole().compacted:
+    def inlined(self, *, whole: bool = True, last: bool = False) -> list[Inlined]:
+        """Files that are said rather than attached, the largest first: of all messages, of those that are new, or of
+        the last one."""
+        messages = self._telling.messages
+        return inlined(messages[-1:] if last else messages if whole else messages[self._new :])
+
+    def attached(self, identities: Collection[str]) -> pack.Packed:
+        """As `packed` where the conversation goes on, which from now on gives the same, with these files attached and
+        not said."""
+        self._onward = self._written(attaching(self._telling.messages, identities))
+        return self._onward
+
+    def whole_attached(self, identities: Collection[str]) -> pack.Packed:
+        """As `whole`, in the same way."""
+        messages = attaching(self._telling.messages, identities)
+        self._whole = pack.whole(messages, key=self._key, words=self._telling.words("new"))
+        return self._whole
+
+    def shortened(self, identities: Collection[str] = ()) -> pack.Packed | None:
+        """As `whole`, which from now on gives the same, with old results shortened, and with these files attached.
+        `None` when that is not allowed, or nothing becomes shorter."""
+        if not self._telling.shortens or (self.whole().compacted and not identities):
             return None
-        words = self._telling.words("new")
-        shorter = pack.whole(self._telling.messages, key=self._key, compact=True, words=words)
+        messages = attaching(self._telling.messages, identities)
+        shorter = pack.whole(messages, key=self._key, compact=True, words=self._telling.words("new"))
         if not shorter.compacted:
             return None
         self._whole = shorter
         return shorter
+
+    def offloaded(self, room: int, identities: Collection[str] = ()) -> pack.Packed | None:
+        """As `whole`, which from now on gives the same, with the oldest entries in a document and these files attached,
+        so that the text is no larger than `room` bytes as JSON. `None` when that is not allowed, or not enough."""
+        if not self._telling.offloads:
+            return None
+        messages = attaching(self._telling.messages, identities)
+        # Nothing is shortened: old results that shrink as they grow old would move the document's end each turn, and
+        # the last entry, which is all that has to fit, is never old.
+        found = pack.offloaded(messages, room=room, key=self._key, words=self._telling.words("new"))
+        self._whole = found or self._whole
+        return found
 
     @property
     def _key(self) -> bytes:
@@ -226,7 +268,7 @@ class Path:
         if not self._telling.verifies or not self._remembers(answer_id):
             return None
         # The site has not counted them. Three bytes are a token, roughly.
-        tokens = self.tokens + (len(self.packed().text.encode()) + len(text.encode())) // 3
+        tokens = self.tokens + (len(self.packed().said.encode()) + len(text.encode())) // 3
         finish = partial(self.finished, account.key, place, answer_id, text, tokens=tokens, handle=handle)
         return partial(self._verify, account, place.chat_id, answer_id, text, finish)
 

@@ -1,11 +1,13 @@
 """Which account a turn gets, and the line of those who wait for one.
 
-A turn leases an account once and keeps it: chat, answer, files. Seats and pace are those of the accounts. Callers are
-served in turn, so that one with a hundred requests does not keep another with one waiting behind them.
+A turn leases an account once and keeps it: files, chat, answer. Seats and pace are those of the accounts. Callers are
+served in turn, so that one with a hundred requests does not keep another with one waiting behind them. While a turn
+brings files, which may take half an hour, its seat is another's.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from msgspec import Struct
 
@@ -25,25 +27,57 @@ class Queue(Struct, frozen=True):
 
 
 class Lease:
-    """An account for one turn, until `close`."""
+    """An account for one turn, with a seat on it, until `close`."""
 
-    def __init__(self, account: Account, given_back: Callable[[Account], None]) -> None:
+    def __init__(
+        self, account: Account, given_back: Callable[[Account], None], again: "Callable[[], Awaitable[Lease]]"
+    ) -> None:
         self.account = account
-        self._given_back = given_back
-        self._open = True
+        self._given_back, self._again = given_back, again
+        self._open = self._seated = True
+
+    @property
+    def seated(self) -> bool:
+        return self._seated
+
+    def leave(self) -> None:
+        """Others get the seat while the turn asks nothing. The account stays the turn's own."""
+        if self._seated:
+            self._seated = False
+            self.account.aside += 1
+            self._given_back(self.account)
+
+    async def back(self) -> None:
+        """After `leave`: a seat on the same account, before those who come anew, and whatever its pace, which the turn
+        has kept already. Raises as `Pool.lease`."""
+        if self._seated:
+            return
+        lease = await self._again()
+        if lease.account is not self.account:  # its owner has removed it, and connected it again
+            lease.account.abandoned()
+            lease.close()
+            raise NoAccount(_GONE)
+        self.account.aside -= 1
+        self._seated = True
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
+        if not self._open:
+            return
+        self._open = False
+        if self._seated:
             self._given_back(self.account)
+        else:
+            self.account.aside -= 1
 
 
 class _Wanted(Struct, frozen=True):
-    """A model or feature, on none of the excluded accounts. only: on this account and on no other."""
+    """A model or feature, on none of the excluded accounts. only: on this account and on no other. again: for a turn
+    that had a seat before."""
 
     what: str
     excluded: frozenset[str]
     only: str | None
+    again: bool = False
 
 
 class _Waiting(Struct, eq=False):
@@ -73,7 +107,9 @@ class Pool:
     ) -> Lease:
         """An account that can be used for this model or feature now. only: the key of the one that it has to be.
         Raises why none can, and Overloaded when none got free in time."""
-        wanted = _Wanted(what, excluded, only)
+        return await self._lease(_Wanted(what, excluded, only), caller)
+
+    async def _lease(self, wanted: _Wanted, caller: str = "") -> Lease:
         self.look()
         # Those in the line have just had their chance: what is free now is of no use to them.
         found = self._choose(wanted)
@@ -81,7 +117,7 @@ class Pool:
             return found
         if isinstance(found, Nobody):
             raise found.fault
-        if len(self._waiting) >= self._queue.size:
+        if len(self._waiting) >= self._queue.size and not wanted.again:
             raise Overloaded(
                 f"{len(self._waiting)} requests already wait for a Qwen account. Try again in a moment, or raise "
                 "`queue_size`.",
@@ -90,9 +126,10 @@ class Pool:
         return await self._wait(_Waiting(wanted, caller, asyncio.get_running_loop().create_future()), found)
 
     async def _wait(self, place: _Waiting, found: Wait) -> Lease:
-        # A caller who comes is served like those who have been served least so far, and not before them all.
-        least = min((self._served.get(one.caller, 0) for one in self._waiting), default=0)
-        self._served[place.caller] = max(self._served.get(place.caller, 0), least)
+        if not place.wanted.again:
+            # A caller who comes is served like those who have been served least so far, and not before them all.
+            others = [self._served.get(one.caller, 0) for one in self._waiting if not one.wanted.again]
+            self._served[place.caller] = max(self._served.get(place.caller, 0), min(others, default=0))
         self._waiting.append(place)
         self._look_again(found.until)
         try:
@@ -112,6 +149,10 @@ class Pool:
     def could_serve(self, what: str, excluded: frozenset[str]) -> bool:
         """Whether another account than the excluded ones could take the turn, now or soon."""
         return any(account.key not in excluded and account.refusal(what) is None for account in self._accounts())
+
+    def resting(self, what: str) -> frozenset[str]:
+        """The keys of the accounts on which this model or feature cannot be used now."""
+        return frozenset(account.key for account in self._accounts() if account.refusal(what) is not None)
 
     def able(self, key: str, what: str) -> Account | None:
         """The account with this key, if it could take a turn now or soon."""
@@ -140,17 +181,21 @@ class Pool:
                 place.lease.set_exception(found.fault)
             else:
                 place.lease.set_result(found)
-                self._served[place.caller] = self._served.get(place.caller, 0) + 1
+                if not place.wanted.again:
+                    self._served[place.caller] = self._served.get(place.caller, 0) + 1
         self._forget_timer()
         self._look_again(min((wait.until for wait in waits.values() if wait.until is not None), default=None))
 
     def _in_turn(self) -> list[_Waiting]:
-        """Those that wait, fairest first: by how many of their caller were served before them, then by arrival."""
+        """Those that wait, fairest first: by how many of their caller were served before them, then by arrival. Before
+        them all those who have stood in the line already, and left their seats to others meanwhile."""
         ahead = dict(self._served)
         ranked: list[tuple[int, int, _Waiting]] = []
         for arrival, place in enumerate(self._waiting):
-            rank = ahead.get(place.caller, 0)
-            ahead[place.caller] = rank + 1
+            rank = -1
+            if not place.wanted.again:
+                rank = ahead.get(place.caller, 0)
+                ahead[place.caller] = rank + 1
             if not place.lease.done():
                 ranked.append((rank, arrival, place))
         return [place for _, _, place in sorted(ranked, key=lambda one: one[:2])]
@@ -161,22 +206,24 @@ class Pool:
         if not accounts:
             return Nobody(NoAccount(self._nobody if wanted.only is None else _GONE))
         now = self._ambient.now()
-        candidates = [_candidate(account, wanted.what, now) for account in accounts.values()]
+        candidates = [_candidate(account, wanted, now) for account in accounts.values()]
         found = choose(candidates, now, excluded=wanted.excluded)
         if isinstance(found, Take):
-            return self._take(accounts[found.key], wanted.what, now)
+            return self._take(accounts[found.key], wanted, now)
         if isinstance(found, Nobody):
             return found
         rests = [now + one.fault.retry_after for one in candidates if one.fault and one.fault.retry_after]
         return Wait(min((when for when in (found.until, *rests) if when is not None), default=None))
 
-    def _take(self, account: Account, what: str, now: float) -> Lease | Nobody:
-        if (fault := account.begin(what)) is not None:
+    def _take(self, account: Account, wanted: _Wanted, now: float) -> Lease | Nobody:
+        if (fault := account.begin(wanted.what)) is not None:
             return Nobody(fault)
         account.busy += 1
         account.last_used = now
-        account.pace.take(now)
-        return Lease(account, self._given_back)
+        if not wanted.again:
+            account.pace.take(now)
+        again = _Wanted(wanted.what, frozenset(), account.key, again=True)
+        return Lease(account, self._given_back, partial(self._lease, again))
 
     def _given_back(self, account: Account) -> None:
         account.busy -= 1
@@ -214,8 +261,9 @@ class Pool:
             self._timer = None
 
 
-def _candidate(account: Account, what: str, now: float) -> Candidate:
-    seats, fault = account.seats, account.refusal(what)
-    if fault is not None and account.awaits_probe(what):
+def _candidate(account: Account, wanted: _Wanted, now: float) -> Candidate:
+    seats, fault = account.seats, account.refusal(wanted.what)
+    if fault is not None and account.awaits_probe(wanted.what):
         seats, fault = 0, None  # soon it is known whether it can be used
-    return Candidate(account.key, account.busy, seats, account.pace.ready_at(now), account.last_used, fault)
+    ready_at = now if wanted.again else account.pace.ready_at(now)
+    return Candidate(account.key, account.busy, seats, ready_at, account.last_used, fault)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec import Struct
 
 from qwen_gateway.history.pack import neutral
 from qwen_gateway.relay import machine, pool
@@ -34,6 +34,9 @@ from qwen_gateway.relay.machine import (
     Replay,
 )
 from qwen_gateway.relay.pipeline import Pipeline, Stage
+from qwen_gateway.relay.question import Questions
+from qwen_gateway.relay.turn_files import Progress, TurnFiles, about_tokens
+from qwen_gateway.relay.uploads import UPLOADING
 from qwen_gateway.relay.wanted import Wanted
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.turn.contracts import Question
@@ -51,6 +54,7 @@ from qwen_gateway.turn.faults import (
     StorageUnavailable,
     Unfit,
 )
+from qwen_gateway.turn.files import SiteFile
 from qwen_gateway.turn.flow import HttpCall
 from qwen_gateway.turn.places import Place
 from qwen_gateway.turn.reply import Fold, Reply
@@ -62,20 +66,36 @@ OWN_WAIT = 2.0
 """Seconds to wait for the account that knows the conversation, where another one could be told it."""
 
 
+class Attaching(Struct, frozen=True):
+    """A turn's files, and who is told how far they are."""
+
+    files: TurnFiles
+    progress: Progress
+
+
 class Turn:
     """One turn that is under way. Iterate `events` once, inside `aclosing`: closing it early stops the site."""
 
-    def __init__(self, shared: "Turns", accounts: pool.Pool, path: Path, wanted: Wanted, record: TurnRecord) -> None:
+    def __init__(
+        self,
+        shared: "Turns",
+        accounts: pool.Pool,
+        path: Path,
+        wanted: Wanted,
+        record: TurnRecord,
+        attaching: Attaching,
+    ) -> None:
         """Raises ContextTooLong: that a conversation is too long is known before a chat is made for it."""
         self._shared, self._accounts, self._path, self._wanted, self._record = shared, accounts, path, wanted, record
+        self._attaching = attaching
         self._prompt = wanted.prompt
         self._tries = Tries()
         record.prefilled = bool(wanted.begun)
         if wanted.tools.tools:
             record.calls, record.call_format = self._tries.counts, shared.tool_manner.format
-        self._hint = ""  # for another try
-        self._nonce = ""  # with which the model was told of tools
-        self._question = self._asked_as(whole=path.way == "replay")
+        self._questions = Questions(shared.site, path, wanted, record, self._count, attaching.files.check_together)
+        self._question = self._first_question()
+        self._files: tuple[SiteFile, ...] = ()  # that go with it
         self._note_way()
         self._shown = False
         self._fold = Fold()  # what the client got
@@ -102,7 +122,8 @@ class Turn:
     def prompt_tokens(self) -> int:
         """About how many the whole conversation has: what is reserved of a budget until the site has counted. Three
         bytes are a token, or somewhat less than one."""
-        return self._path.tokens + len(self._path.packed().text.encode()) // 3
+        attached = sum(map(about_tokens, self._path.packed().files))
+        return self._path.tokens + len(self._path.packed().said.encode()) // 3 + attached
 
     def reply(self) -> Reply:
         """The answer, once `events` has ended with `Finished`."""
@@ -115,6 +136,7 @@ class Turn:
         """Lists of events, one per network chunk that had any; the last event is `Finished` or `Failed`."""
         script = Machine(self._shared.health.may_retry, going_on=self._path.way != "replay")
         effect = script.first()
+        self._attaching.files.open()
         try:
             while not isinstance(effect, Done):
                 if isinstance(effect, Ask):
@@ -142,6 +164,7 @@ class Turn:
                 effect = script.next(outcome)
         finally:
             self._give_back()
+            await self._attaching.files.close()
 
     async def _do(self, effect: machine.Lease | Enter | Replay | OpenChat | Refresh) -> Outcome:
         if isinstance(effect, machine.Lease):
@@ -156,39 +179,20 @@ class Turn:
 
     # -- what is asked
 
-    def _asked_as(self, *, whole: bool) -> Question:
-        """The question in the present way, or with the whole conversation in it. Raises ContextTooLong."""
-        path = self._path
-        packed = path.whole() if whole else path.packed()
-        if not packed.text.strip():
-            raise InvalidRequest("`messages` hold no text.", param="messages")
-        try:
-            question = self._encoded(packed.text)
-        except ContextTooLong:
-            if not whole or (shorter := path.shortened()) is None:
-                raise
-            packed, question = shorter, self._encoded(shorter.text)
-        self._nonce, self._record.shortened = packed.nonce, packed.compacted
-        self._record.listed_short = whole and self._wanted.tools.left_out
+    def _first_question(self) -> Question:
+        """What is new may be too long for one message, where the whole is not: its oldest part becomes a document."""
+        if self._path.way != "replay":
+            with suppress(ContextTooLong):
+                return self._questions.make(whole=False)
+        question = self._questions.make(whole=True)
+        if self._path.way != "replay":
+            self._path.replay("context")
         return question
-
-    def _encoded(self, text: str) -> Question:
-        if self._hint:
-            text = f"{text}\n\n{self._hint}"
-        window = self._wanted.model.context_window
-        # A token has a byte at least; counting them takes time.
-        if window is not None and len(text.encode()) > window and (tokens := self._count(text)) > window:
-            raise ContextTooLong(
-                f"The conversation has about {tokens:,} tokens, and {self._wanted.model.id} takes {window:,}. Shorten "
-                "the history, or start a new chat.",
-                param="messages",
-            )
-        return self._shared.site.question(structs.replace(self._wanted.prompt, text=text))
 
     def _replay(self, effect: Replay) -> Outcome:
         try:
-            self._question = self._asked_as(whole=True)
-        except ContextTooLong as fault:
+            self._question = self._questions.make(whole=True)
+        except InvalidRequest as fault:
             return Refused(fault)
         self._path.replay(effect.why)
         self._note_way()
@@ -202,9 +206,13 @@ class Turn:
     def _final(self, fault: Fault) -> Fault:
         if isinstance(fault, LoginExpired) and self._lease is not None and self._is_over():
             self._account.ended(fault)
-        if isinstance(fault, OF_THE_ACCOUNT) and self._accounts.could_serve(self._model, frozenset()):
+        if isinstance(fault, OF_THE_ACCOUNT) and self._accounts.could_serve(self._model, self._cannot_attach()):
             fault.retry_after = 1.0  # the next request goes to another account
         return fault
+
+    def _cannot_attach(self) -> frozenset[str]:
+        """Accounts that may not upload for a while, where that matters to this turn."""
+        return self._accounts.resting(UPLOADING) if self._questions.attached else frozenset()
 
     def _is_over(self) -> bool:
         """Renewing the session was tried, or is not possible."""
@@ -216,9 +224,13 @@ class Turn:
 
     @property
     def _account(self) -> Account:
+        return self._leased_now.account
+
+    @property
+    def _leased_now(self) -> pool.Lease:
         if self._lease is None:
             raise RuntimeError("the machine leases an account first")
-        return self._lease.account
+        return self._lease
 
     async def _take(self, effect: machine.Lease) -> Outcome:
         if self._fault is not None:
@@ -231,36 +243,50 @@ class Turn:
         try:
             self._shared.health.check()
             lease = await self._leased(only, OWN_WAIT if others else None)
-            try:
-                self._shared.health.ask()
-            except Fault:
-                lease.account.abandoned()
-                lease.close()
-                raise
+            self._look(lease)
         except Fault as fault:
             return Refused(fault, others=others)
         finally:
             self._record.queued += self._clock() - waited
-        self._lease, self._unreported = lease, True
+        self._lease = lease
         if not self._tried:
             self._shared.health.retries.asked()
         account = self._account
         self._tried |= {account.key}
         self._record.account, self._bearer = account.key, account.session.bearer
-        self._began = self._shared.ambient.now()
         return Leased(account.session.can_refresh)
+
+    def _look(self, lease: pool.Lease) -> None:
+        """From now on others may wait for what this turn learns of the site and of the account. Raises Down."""
+        try:
+            self._shared.health.ask()
+        except Fault:
+            lease.account.abandoned()
+            lease.close()
+            raise
+        self._unreported, self._began = True, self._shared.ambient.now()
+
+    def _look_away(self) -> None:
+        """Where nothing was learned of the account or of the site, both are told that."""
+        if self._unreported:
+            self._unreported = False
+            self._shared.health.breaker.abandoned()
+            if self._lease is not None:
+                self._account.abandoned(self._began)
 
     async def _leased(self, only: str | None, seconds: float | None) -> pool.Lease:
         """seconds: after which another account is told everything, rather than that this one is waited for."""
+        excluded = self._tried | self._cannot_attach()
+        if only is not None or not self._accounts.could_serve(self._model, excluded):
+            excluded = self._tried  # it may have the files already
         try:
             async with asyncio.timeout(seconds):
-                return await self._accounts.lease(self._model, caller=self._record.key, excluded=self._tried, only=only)
+                return await self._accounts.lease(self._model, caller=self._record.key, excluded=excluded, only=only)
         except TimeoutError:
             raise Overloaded("The account in which this conversation stands is busy.") from None
 
     def _give_back(self) -> None:
-        """The account is free again, and the chat. Where nothing was learned of the account or of the site, both are
-        told that."""
+        """The account is free again, and the chat."""
         if (place := self._again) is not None:
             # It was to be asked there once more, and the client has left, or there was no room for the note.
             self._again = None
@@ -269,11 +295,7 @@ class Turn:
                 self._account, place.chat_id, answer_id=None, unfinished=self._unfinished, over=over
             )
         self._path.leave()
-        if self._unreported:
-            self._unreported = False
-            self._shared.health.breaker.abandoned()
-            if self._lease is not None:
-                self._account.abandoned(self._began)
+        self._look_away()
         if self._lease is not None:
             self._lease.close()
             self._lease = None
@@ -324,14 +346,15 @@ class Turn:
         first = limits.first_event_thinking if thinks else limits.first_event
         decoder = shared.site.decoder(place.chat_id)
         self._tries.left = MOST_QUESTIONS - 1 - self._record.tries
-        self._stages = self._wanted.stages(self._nonce, self._tries, self._shared, self._record)
-        pipeline = Pipeline(decoder, self._stages, lambda: self._path.whole().text, self._count)
+        self._stages = self._wanted.stages(self._questions.nonce, self._tries, self._shared, self._record)
+        pipeline = Pipeline(decoder, self._stages, lambda: self._path.whole().said, self._count)
         patience = Patience(first, limits.idle, limits.total)
         return Answer(shared.site, shared.transport, self._account, pipeline, patience)
 
     def _call(self, place: Place) -> HttpCall:
         self._record.tries += 1
-        call = self._shared.site.ask(self._account.session, self._shared.ambient.moment(), place, self._question)
+        moment = self._shared.ambient.moment()
+        call = self._shared.site.ask(self._account.session, moment, place, self._question, self._files)
         self._record.sent += len(call.body)
         return call
 
@@ -367,20 +390,34 @@ class Turn:
             self._reported(None)
             self._account.succeeded(self._began)
             return Completed()
-        return self._refused(answer.fault)
+        fault = answer.fault
+        if isinstance(fault, InvalidRequest) and fault.code == "unsupported_file":
+            fault = self._about_files(fault)
+        return self._refused(fault)
+
+    def _about_files(self, fault: InvalidRequest) -> Fault:
+        """The site refuses a file, and does not say which; or the input, where there are none."""
+        parts = self._questions.attached
+        if not parts:
+            return InvalidRequest(fault.text)
+        fault.param = parts[0].param if len(parts) == 1 else "messages"
+        self._attaching.files.refused(self._account, parts)
+        return fault
 
     def _reported(self, fault: Fault | None) -> None:
         self._unreported = False
         self._shared.health.note(fault)
 
-    def _refused(self, fault: Fault, *, renewing: bool = False) -> Outcome:
-        """renewing: it was the sign-in host that failed, and not the site; perhaps once for many turns."""
+    def _refused(self, fault: Fault, *, renewing: bool = False, uploading: bool = False) -> Outcome:
+        """renewing: it was the sign-in host that failed, and not the site; perhaps once for many turns. uploading: what
+        takes files in, which has limits of its own and says nothing of answers; the account has been told of it."""
         self._fault = fault
         if isinstance(fault, Unfit):
             return self._unfit(fault)
-        if isinstance(fault, SiteFault) and not renewing:
+        if isinstance(fault, SiteFault) and not renewing and not uploading:
             self._reported(fault)
-        self._account.failed(self._model, fault, self._began)
+        if not uploading:
+            self._account.failed(self._model, fault, self._began)
         if isinstance(fault, ModelNotFound):
             self._shared.models.gone(fault)
         if isinstance(fault, ChatLost) and not self._shown:
@@ -396,9 +433,9 @@ class Turn:
             self._spent.append(self._usage)
             self._usage = None
         if fault.hint is not None:
-            self._hint = neutral(fault.hint)  # it quotes what the model wrote
+            self._questions.hint = neutral(fault.hint)  # it quotes what the model wrote
             try:
-                self._question = self._asked_as(whole=self._path.way == "replay")
+                self._question = self._questions.make(whole=self._path.way == "replay")
             except ContextTooLong:
                 fault.hint = None  # no room for the note
         return Refused(fault, self._shown)
@@ -409,7 +446,7 @@ class Turn:
         began = self._clock()
         try:
             await asyncio.sleep(effect.after)
-            if (refused := await self._fresh()) is not None:
+            if (refused := await self._fresh() or await self._attach()) is not None:
                 return refused
             chat_id = await self._shared.chats.open(self._account, self._prompt, keep=self._wanted.asker.keep)
             return Opened(Place(chat_id))
@@ -425,7 +462,7 @@ class Turn:
             if effect.again and busy is not None and (effect.after or self._unfinished):
                 await self._stop(busy)
             await asyncio.sleep(effect.after)
-            if (refused := await self._fresh()) is not None:
+            if (refused := await self._fresh() or await self._attach()) is not None:
                 return refused
             place = await self._path.enter(again=effect.again)
             self._again = None
@@ -444,6 +481,33 @@ class Turn:
             return self._refused(fault, renewing=True)
         self._bearer = self._account.session.bearer
         return None
+
+    async def _attach(self) -> Outcome | None:
+        """Brings the question's files to the account. Nothing is asked before they are there; and since that may take
+        long, whoever asks meanwhile gets the seat, and may look how the site and the account are."""
+        files, parts = self._attaching.files, self._questions.attached
+        there = files.there(self._account, parts)
+        try:
+            if there is None:
+                self._look_away()
+                self._leased_now.leave()
+                there = await files.uploaded(self._account, parts, self._attaching.progress)
+            self._files = there
+            return None if self._leased_now.seated else await self._come_back()
+        except Fault as fault:
+            return self._refused(fault, uploading=True)
+
+    async def _come_back(self) -> Outcome | None:
+        """A seat again, and a log-in that has not run out meanwhile. Raises what `Pool.lease` does, and Down."""
+        lease, waited = self._leased_now, self._clock()
+        try:
+            self._shared.health.check()
+            await lease.back()
+            self._look(lease)
+        finally:
+            self._record.queued += self._clock() - waited
+            self._record.site -= self._clock() - waited
+        return await self._fresh()
 
     async def _stop(self, place: Place) -> None:
         """Ends what the site still writes in a chat: an answer that nobody reads any more."""

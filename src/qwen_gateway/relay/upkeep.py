@@ -1,7 +1,7 @@
-"""What goes on beside the requests: looking for changes in the database, warnings before sessions end, old rows."""
+"""What goes on beside the requests: looking for changes in the database, warnings before sessions end, what is old."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 
 
 class Upkeep:
-    """prune: deletes what is too old now (seconds since 1970), and says how many rows."""
+    """prune: deletes what is too old now (seconds since 1970), and says of what how many."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Upkeep:
         keys: Keys,
         renewal: Renewal,
         ambient: Ambient,
-        prune: Callable[[float], Awaitable[int]],
+        prune: Callable[[float], Awaitable[Mapping[str, int]]],
     ) -> None:
         self._revisions, self._accounts, self._keys, self._renewal = revisions, accounts, keys, renewal
         self._ambient, self._prune = ambient, prune
@@ -77,8 +77,9 @@ class Upkeep:
             try:
                 self._warn()
                 await self._keep_alive()
-                if rows := await self._prune(self._ambient.now()):
-                    _log.info("usage_pruned", rows=rows)
+                counts = await self._prune(self._ambient.now())
+                if any(counts.values()):
+                    _log.info("pruned", **counts)
             except Exception as problem:  # noqa: BLE001 - whatever it was, there is a next time
                 _log.warning("upkeep_failed", problem=str(problem))
             await asyncio.sleep(CARE_EVERY)

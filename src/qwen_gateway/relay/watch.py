@@ -21,7 +21,8 @@ class TurnRecord(Struct):
     of the questions. shortened: results of tools of which the model saw a part only. listed_short: the model was told
     of the tools without all their descriptions. prefilled: the client began the answer. calls: what became of those
     that the model tried; `None` without tools. call_format: in which they were taught. invalid_json: what was delivered
-    does not satisfy the schema.
+    does not satisfy the schema. files: attached to what was asked last. offloaded: the oldest part of the conversation
+    was one of them.
     queued, site: seconds spent waiting for an account, and for the site before anything was shown.
     """
 
@@ -55,6 +56,8 @@ class TurnRecord(Struct):
     calls: CallCounts | None = None
     call_format: str = ""
     invalid_json: bool = False
+    files: int = 0
+    offloaded: bool = False
 
     @property
     def answer(self) -> str:
