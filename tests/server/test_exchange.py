@@ -185,3 +185,15 @@ async def test_a_stream_that_breaks_ends_in_its_own_words() -> None:
     await exchange.break_off(Incomplete("broke"))
     assert client.body == b"one upstream_incomplete"
     assert not client.sent[-1].get("more_body", False)
+
+
+async def test_an_answer_that_cannot_be_whole_is_cut_and_not_ended() -> None:
+    client = Client()
+    exchange = _exchange(client)
+    _watch(exchange)
+    await exchange.write(b"half")
+    exchange.cut()
+    assert (client.hung_up, client.sent[-1]["more_body"]) == (1, True)
+    client.left.set()
+    await asyncio.sleep(0.01)  # nobody is watched any more, so nothing is cancelled
+    assert not exchange.left

@@ -14,6 +14,7 @@ from qwen_gateway import __version__
 from qwen_gateway.relay.management import Management
 from qwen_gateway.server import admin
 from qwen_gateway.server.endpoint import TurnEndpoint
+from qwen_gateway.server.files import FileRoutes
 from qwen_gateway.server.openapi import describe
 from qwen_gateway.server.pages import Pages, refusal
 from qwen_gateway.server.paths import App, Paths, Receive, Scope, Send, is_below
@@ -27,6 +28,7 @@ EXPOSED = [
     "x-gateway-ignored",
     "x-gateway-continuation",
     "x-gateway-emulated",
+    "x-gateway-history",
     "x-gateway-shortened",
     "x-gateway-structured",
     "x-gateway-tools",
@@ -59,6 +61,7 @@ def build(
     for path, endpoint in turns.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     pages.add_to(app)
+    FileRoutes(service).add_to(app)
     admin.add_to(app, service, management)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
@@ -69,7 +72,7 @@ def build(
         _outside(admin.PREFIX, _shared(app, origins), app) if origins else app,
         turns,
         prefix=prefix,
-        versioned=frozenset({*turns, "/v1/models"}),
+        versioned=frozenset({*turns, "/v1/models", "/v1/files", "/v1/uploads"}),
         gated=admin.PREFIX,
         new_id=service.new_request_id,
     )

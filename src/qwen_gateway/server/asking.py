@@ -30,15 +30,15 @@ def asker(caller: Caller, accounts: Pool, headers: Headers, request: TurnRequest
         )
     mode = (caller.key.continuation if caller.key is not None else None) or default
     return Asker(
-        _tenant(caller, accounts),
+        tenant_of(caller, accounts),
         mode="replay" if wish in ("replay", "off") else mode,
         keep=request.store and wish != "off",
         handle=found[1] if found is not None else "",
     )
 
 
-def _tenant(caller: Caller, accounts: Pool) -> str:
-    """Whose conversations these are: nobody ever goes on with those of another."""
+def tenant_of(caller: Caller, accounts: Pool) -> str:
+    """Whose conversations and files these are: nobody ever gets at those of another."""
     if caller.key is not None:
         return caller.key.id
     if caller.token is not None:

@@ -13,7 +13,7 @@ STALL = 30.0
 async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     """The whole body. Raises BodyTooLarge, InvalidRequest for an encoded one, ClientLeft."""
     for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value) > limit:
+        if name == b"content-length" and _more(value, limit):
             raise _too_large(limit)
         if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             raise InvalidRequest("Send the body without Content-Encoding.", code="unsupported_encoding")
@@ -22,6 +22,11 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
             return await _read(receive, limit, patience)
     except TimeoutError as problem:
         raise ClientLeft("The client stopped in the middle of its request.") from problem
+
+
+def _more(length: bytes, limit: int) -> bool:
+    """Whether a Content-Length is beyond the limit. Python refuses to read a number of thousands of digits."""
+    return length.isdigit() and (len(length.lstrip(b"0")) > 18 or int(length) > limit)
 
 
 async def _read(receive: Receive, limit: int, patience: asyncio.Timeout) -> bytes:

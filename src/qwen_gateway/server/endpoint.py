@@ -7,10 +7,8 @@ dialect's own. Streaming and not streaming take the same way; they differ in wha
 import asyncio
 import re
 import time
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing
 from typing import NamedTuple
-
-import structlog
 
 from qwen_gateway.relay import keys
 from qwen_gateway.relay.allowance import Permit
@@ -18,22 +16,22 @@ from qwen_gateway.relay.choices import own_record, summed, together
 from qwen_gateway.relay.run import Turn
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server import asking
+from qwen_gateway.server.answering import JSON, answer
 from qwen_gateway.server.body import read_body
 from qwen_gateway.server.callers import Caller, Headers
 from qwen_gateway.server.exchange import Exchange
+from qwen_gateway.server.forms import close_form, read_form
 from qwen_gateway.server.paths import Receive, Scope, Send
-from qwen_gateway.server.refusals import fault_headers
 from qwen_gateway.server.service import Service
-from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead, Several
+from qwen_gateway.turn.contracts import Dialect, Incoming, ReplyHead, Several, TakesForms
 from qwen_gateway.turn.events import SHOWN, Failed, total
-from qwen_gateway.turn.faults import BadKey, Bug, ClientLeft, Draining, Fault, InvalidRequest, LoginExpired
+from qwen_gateway.turn.faults import BadKey, InvalidRequest, LoginExpired
 from qwen_gateway.turn.reply import Fold
 from qwen_gateway.turn.request import TurnRequest
 
-_log = structlog.get_logger()
 _UNSAFE_IN_HEADER = re.compile(r"[^A-Za-z0-9_.\[\]-]")
-_JSON = b"application/json"
-
+LARGE = 1024 * 1024
+"""Bytes of a body from which on it is read beside the loop, where others are being answered: files stand in it."""
 
 _Turns = list[tuple[Turn, TurnRecord]]
 
@@ -49,6 +47,7 @@ class Granted(NamedTuple):
 class TurnEndpoint:
     def __init__(self, service: Service, dialect: Dialect) -> None:
         self._service, self._dialect = service, dialect
+        self._forms = dialect.forms if isinstance(dialect, TakesForms) else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service, pace = self._service, self._service.pace
@@ -63,20 +62,7 @@ class TurnEndpoint:
             hang_up=lambda: service.hang_up(scope["client"]),
         )
         with service.watch(record):
-            try:
-                await self._serve(scope, receive, exchange, record)
-            except Fault as fault:
-                await self._refuse(exchange, record, fault)
-            except asyncio.CancelledError:
-                if (task := asyncio.current_task()) is not None:
-                    task.uncancel()
-                await self._refuse(exchange, record, _why_cancelled(exchange))
-            except Exception:  # noqa: BLE001 - see below
-                # The one place where a mistake of ours ends: the client gets an error, the log the trace.
-                _log.exception("bug", request_id=record.request_id)
-                await self._refuse(exchange, record, Bug("The gateway made a mistake. Its log says more."))
-            finally:
-                exchange.unwatch()
+            await answer(exchange, record, lambda: self._serve(scope, receive, exchange, record), self._dialect.refusal)
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: Exchange, record: TurnRecord) -> None:
         service = self._service
@@ -99,19 +85,35 @@ class TurnEndpoint:
     async def _permitted(
         self, scope: Scope, receive: Receive, exchange: Exchange, record: TurnRecord, granted: Granted
     ) -> None:
-        service, permit = self._service, granted.permit
-        try:
-            await permit.enter()
-            body = await read_body(receive, scope["headers"], service.pace.max_body)
-            request = self._dialect.read(Incoming(scope["path"], scope["headers"], body))
-            del body  # may be large, and the answer long in coming
-            record.asked_model, record.stream = request.model[:100], request.stream
-            exchange.watch()
-            turns = await self._begun(exchange, record, request, granted)
-            if permit.counts_tokens:
-                await permit.reserve(sum(turn.prompt_tokens() for turn, _ in turns))
-        finally:
-            exchange.headers += permit.headers()
+        permit = granted.permit
+        with ExitStack() as stack:
+            try:
+                await permit.enter()
+                request = await self._request(scope, receive, stack)
+                record.asked_model, record.stream = request.model[:100], request.stream
+                exchange.watch()
+                turns = await self._begun(exchange, record, request, granted)
+                if permit.counts_tokens:
+                    await permit.reserve(sum(turn.prompt_tokens() for turn, _ in turns))
+            finally:
+                exchange.headers += permit.headers()
+            await self._deliver(exchange, record, request, turns)
+        record.end, record.status = "finished", 200
+
+    async def _request(self, scope: Scope, receive: Receive, stack: ExitStack) -> TurnRequest:
+        """stack: gives back, when the turn is over, what was taken in for it."""
+        path, headers, read = scope["path"], scope["headers"], self._dialect.read
+        if (route := self._forms.get(path)) is not None:
+            desk = self._service.desk
+            form = await read_form(receive, headers, desk.spool, desk.form_limits(route.field, route.largest))
+            stack.callback(close_form, form)
+            return read(Incoming(path, headers, form=form))
+        body = await read_body(receive, headers, self._service.pace.max_body)
+        if len(body) > LARGE:
+            return await asyncio.to_thread(read, Incoming(path, headers, body))
+        return read(Incoming(path, headers, body))
+
+    async def _deliver(self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turns: _Turns) -> None:
         exchange.headers.append((b"x-gateway-model", _UNSAFE_IN_HEADER.sub("_", record.model).encode()))
         # A chat that should know the conversation may turn out not to: until the first byte, this can change.
         exchange.last_headers = lambda: _way(record)
@@ -121,7 +123,6 @@ class TurnEndpoint:
         else:
             deliver = self._stream if request.stream else self._whole
             await deliver(exchange, record, request, turns[0][0], head)
-        record.end, record.status = "finished", 200
 
     async def _begun(self, exchange: Exchange, record: TurnRecord, request: TurnRequest, granted: Granted) -> _Turns:
         """The turn, or the turns, with the record of each."""
@@ -134,7 +135,8 @@ class TurnEndpoint:
             records = (
                 [record] if request.choices == 1 else [own_record(record, choice) for choice in range(request.choices)]
             )
-            turns = [(await service.turns.begin(request, accounts, one, asker), one) for one in records]
+            begun = await service.turns.begin_all(request, accounts, records, asker)
+            turns = list(zip(begun, records, strict=True))
             if len(turns) > 1:
                 summed(record, records)
         finally:
@@ -176,7 +178,7 @@ class TurnEndpoint:
         if writer is not None:
             await exchange.end(writer.finish(total([reply.usage for reply in replies])))
         else:
-            await exchange.whole(200, _JSON, dialect.choices_whole(request, head, replies))
+            await exchange.whole(200, JSON, dialect.choices_whole(request, head, replies))
 
     async def _stream(
         self, exchange: Exchange, record: TurnRecord, request: TurnRequest, turn: Turn, head: ReplyHead
@@ -209,22 +211,7 @@ class TurnEndpoint:
                     raise last.fault
         body = self._dialect.whole(request, head, turn.reply())
         exchange.unwatch()
-        await exchange.whole(200, _JSON, body)
-
-    async def _refuse(self, exchange: Exchange, record: TurnRecord, fault: Fault) -> None:
-        """Tells the client of the fault: by a status as long as none was sent, else inside the stream."""
-        exchange.unwatch()
-        record.code, record.origin, record.status = fault.code, fault.origin, fault.status
-        if isinstance(fault, ClientLeft):
-            record.end = "client_left"
-            return
-        record.end = "failed" if record.tries else "refused"
-        with suppress(ClientLeft):
-            if exchange.begun:
-                await exchange.break_off(fault)
-            else:
-                exchange.headers += fault_headers(fault)
-                await exchange.whole(fault.status, _JSON, self._dialect.refusal(fault))
+        await exchange.whole(200, JSON, body)
 
 
 def _used(record: TurnRecord) -> int | None:
@@ -253,13 +240,9 @@ def _way(record: TurnRecord) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-gateway-tools", b"compacted"))
     if record.shortened:
         headers.append((b"x-gateway-shortened", b"tool results: %d" % record.shortened))
+    if record.offloaded:
+        headers.append((b"x-gateway-history", b"document"))
     return headers
-
-
-def _why_cancelled(exchange: Exchange) -> Fault:
-    if exchange.left:
-        return ClientLeft("The client left before the answer was complete.")
-    return Draining("The gateway is shutting down; the answer was cut off.", retry_after=5)
 
 
 def _header_list(names: tuple[str, ...]) -> bytes:

@@ -97,6 +97,11 @@ class Exchange:
         """Ends a stream that has begun so that nobody takes it for a whole one."""
         await self.end(self._stream.farewell(fault) if self._stream else b"")
 
+    def cut(self) -> None:
+        """Closes the connection, for an answer of a length that was told and that it will not have."""
+        self.unwatch()
+        self._hang_up()
+
     async def _begin(self) -> None:
         if self._stream is None:
             raise RuntimeError("stream_as says what kind of stream this is")

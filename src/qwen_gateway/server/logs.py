@@ -105,6 +105,7 @@ def log_turn(record: TurnRecord) -> None:
         way=record.way,
         why=record.why,
         sent_bytes=record.sent,
+        files=record.files,
         calls=None if record.calls is None else record.calls.told(),
         first_event_ms=None if record.first_event is None else round(record.first_event * 1000, 1),
         duration_ms=round(record.duration * 1000, 1),

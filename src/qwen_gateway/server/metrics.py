@@ -1,12 +1,15 @@
 """Counts and times of requests, for Prometheus. Labels have few values: never a client's own words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from qwen_gateway import __version__
 from qwen_gateway.relay.counts import CallCounts
+from qwen_gateway.relay.uploads import UploadCounts
 from qwen_gateway.relay.watch import TurnRecord
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -18,6 +21,7 @@ class Now(NamedTuple):
 
     in_flight: requests being served. chats_pending: chats that wait to be deleted. waiting: requests that wait for an
     account. accounts: by state. usage_waiting, usage_dropped: rows that are not written yet, and never will be.
+    uploads: files on their way to the site, and those that went. spooled: bytes of files on their way.
     """
 
     in_flight: Callable[[], int]
@@ -28,9 +32,28 @@ class Now(NamedTuple):
     usage_dropped: Callable[[], int]
     site_closed: Callable[[], bool]
     store_up: Callable[[], bool]
+    uploads: Callable[[], UploadCounts]
+    spooled: Callable[[], int]
 
 
 _Metric = TypeVar("_Metric", Counter, Histogram)
+
+
+class _Uploads(Collector):
+    """Counts that others keep."""
+
+    def __init__(self, counts: Callable[[], UploadCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._counts()
+        files = CounterMetricFamily(
+            "qwen_gateway_uploads", "Files by what became of them; reused: the site had them.", labels=["outcome"]
+        )
+        for outcome, count in (("done", now.done), ("failed", now.failed), ("reused", now.reused)):
+            files.add_metric([outcome], count)
+        yield files
+        yield CounterMetricFamily("qwen_gateway_upload_bytes", "Bytes of files uploaded whole.", value=now.bytes)
 
 
 class Metrics:
@@ -102,12 +125,16 @@ class Metrics:
             ("usage_rows_dropped", "Rows of usage that were lost since the start.", at.usage_dropped),
             ("site_left_alone", "1 while the site is not asked, since it failed again and again.", at.site_closed),
             ("database_up", "1 while the database answers.", at.store_up),
+            ("uploads_running", "Files being uploaded to the site now.", lambda: at.uploads().running),
+            ("uploads_waiting", "Files that wait for their turn to be uploaded.", lambda: at.uploads().waiting),
+            ("spool_bytes", "Bytes on disk of files on their way.", at.spooled),
         )
         for name, text, value in gauges:
             Gauge(f"qwen_gateway_{name}", text, registry=registry).set_function(value)
         accounts = Gauge("qwen_gateway_accounts", "Accounts by what they can do now.", ["state"], registry=registry)
         for state, count in at.accounts.items():
             accounts.labels(state).set_function(count)
+        registry.register(_Uploads(at.uploads))
 
     def _observe_calls(self, model: str, record: TurnRecord, counts: CallCounts) -> None:
         for kind in counts.__struct_fields__:

@@ -5,6 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from qwen_gateway.server import openapi_files
+
 _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean"}
 _MESSAGE = {
@@ -13,7 +15,8 @@ _MESSAGE = {
     "properties": {
         "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
         "content": {
-            "description": "Text, or parts of type `text`.",
+            "description": "Text, or parts: `text`, `image_url`, `input_audio`, `video_url`, `file`. Files come as "
+            "base64, as an address, or as the id of one that is kept at /v1/files.",
             "oneOf": [_TEXT, {"type": "null"}, {"type": "array", "items": {"type": "object"}}],
         },
         "reasoning_content": {**_TEXT, "description": "Of an earlier answer; not shown to the model again."},
@@ -118,10 +121,13 @@ def _page(tag: str, summary: str, *, key: bool = False) -> dict[str, Any]:
     return told
 
 
-def _paths() -> dict[str, Any]:
-    stream = {"text/event-stream": {"schema": _TEXT}}
+def _answer() -> dict[str, Any]:
     answer = _json("The answer; with `stream`, chunks as server-sent events.")
-    answer["content"] |= stream
+    answer["content"] |= {"text/event-stream": {"schema": _TEXT}}
+    return answer
+
+
+def _paths() -> dict[str, Any]:
     one_model = _page("Models", "One model, by any of its names", key=True)
     one_model["get"]["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": _TEXT}]
     one_model["get"]["responses"]["404"] = _ERROR
@@ -133,7 +139,7 @@ def _paths() -> dict[str, Any]:
                 "security": _KEYED,
                 "parameters": _HEADERS,
                 "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
-                "responses": {"200": answer, "default": _ERROR},
+                "responses": {"200": _answer(), "default": _ERROR},
             }
         },
         "/v1/models": _page("Models", "The models that the account can use today", key=True),
@@ -149,7 +155,7 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        document["paths"].update(_paths())
+        document["paths"].update(_paths() | openapi_files.paths(_ERROR, _answer(), _REQUEST))
         document.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         return document
 

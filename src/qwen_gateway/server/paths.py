@@ -45,9 +45,9 @@ class Paths:
         if method == "POST" and (turn := self._turns.get(path)) is not None:
             await turn(scope, receive, send)
         elif method == "OPTIONS" and not _is_preflight(scope) and not is_below(path, self._gated):
-            await _empty(self._with_id(send))
+            await _empty(self._with_id(scope, send))
         else:
-            await self._app(scope, receive, self._with_id(send))
+            await self._app(scope, receive, self._with_id(scope, send))
 
     def plain(self, path: str) -> str:
         """The one spelling of `path`."""
@@ -61,8 +61,10 @@ class Paths:
         first = "/v1/" + path[1:].partition("/")[0]
         return "/v1" + path if "/v1" + path in self._versioned or first in self._versioned else path
 
-    def _with_id(self, send: Send) -> Send:
-        request_id = self._new_id().encode()
+    def _with_id(self, scope: Scope, send: Send) -> Send:
+        """The id is for the log too, as `scope["request_id"]`."""
+        scope["request_id"] = self._new_id()
+        request_id = scope["request_id"].encode()
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":

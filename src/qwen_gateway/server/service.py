@@ -8,15 +8,23 @@ from msgspec import Struct
 
 from qwen_gateway.relay.accounts import Accounts
 from qwen_gateway.relay.allowance import Allowances
+from qwen_gateway.relay.file_pieces import Pieces
+from qwen_gateway.relay.file_ports import Spool
+from qwen_gateway.relay.files import Files
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.pool import Pool
 from qwen_gateway.relay.ports import Ambient, Continuation
+from qwen_gateway.relay.tickets import Tickets
 from qwen_gateway.relay.turns import Turns
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server.callers import Caller, Door
+from qwen_gateway.server.form_parts import FormLimits
 from qwen_gateway.server.guard import Guard
 from qwen_gateway.server.paths import Scope
 from qwen_gateway.turn.faults import Draining, Fault, Overloaded
+
+BESIDE = 1024 * 1024
+"""Bytes of a form beside its file."""
 
 
 class Pace(Struct, frozen=True):
@@ -38,6 +46,20 @@ class Storage(Struct, frozen=True):
     unwritten: Callable[[], int]
 
 
+class Desk(Struct, frozen=True):
+    """What takes files in. spool: room for those on their way."""
+
+    spool: Spool
+    files: Files
+    pieces: Pieces
+    tickets: Tickets
+
+    def form_limits(self, field: str, largest: int | None = None) -> FormLimits:
+        """Of a form with one file in it, in this field. largest: bytes of the file; `None`: what any may have."""
+        most = self.files.largest if largest is None else min(largest, self.files.largest)
+        return FormLimits(total=most + BESIDE, file=field)
+
+
 class Service:
     def __init__(  # noqa: PLR0913 - the parts are joined here, once
         self,
@@ -54,6 +76,7 @@ class Service:
         ambient: Ambient,
         observe: Callable[[TurnRecord], None],
         storage: Storage,
+        desk: Desk,
     ) -> None:
         """continuation: of callers whose key does not say. strict_params: what cannot be honoured is refused
         and not ignored. observe: takes the record of each request that is over."""
@@ -62,7 +85,7 @@ class Service:
         self.continuation: Continuation = continuation
         self.strict_params = strict_params
         self._ambient, self._observe = ambient, observe
-        self.storage = storage
+        self.storage, self.desk = storage, desk
         self.in_flight = 0
         self.draining = False
         self.hang_up: Callable[[object], None] = lambda client: None

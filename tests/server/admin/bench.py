@@ -9,31 +9,42 @@ from fastapi import FastAPI
 from tests.relay.conversation_fakes import FakeConversationStore
 from tests.relay.fakes import CATALOG, NOON, Clock, Counter, Journal, Net, Site, chats, credential, keeper, renewal
 from tests.relay.fakes import Accounts as Store
+from tests.relay.file_fakes import FakeSiteFiles, FakeStorage
+from tests.relay.kept_fakes import Pile, Room
+from tests.relay.kept_fakes import Shelf as FileShelf
 from tests.relay.key_fakes import Shelf, Tally
 
 from qwen_gateway.accounts.rest import Resting
 from qwen_gateway.dialects import DIALECTS
+from qwen_gateway.media.limits import Limits as FileLimits
 from qwen_gateway.relay.accounts import Accounts, Manners
 from qwen_gateway.relay.allowance import Allowances
+from qwen_gateway.relay.attachments import Attachments
 from qwen_gateway.relay.conversations import Conversations, Manner
+from qwen_gateway.relay.file_pieces import Pieces
+from qwen_gateway.relay.file_ports import Fetched
+from qwen_gateway.relay.files import Files, Keep
 from qwen_gateway.relay.key_changes import KeyChanges, Terms
 from qwen_gateway.relay.keys import Keys
 from qwen_gateway.relay.management import Management
 from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.pool import Queue
-from qwen_gateway.relay.ports import KeptChat, Remembered, Role, UsageBy, UsageQueries, UsageRow, UsageSum
+from qwen_gateway.relay.ports import Ambient, KeptChat, Remembered, Role, UsageBy, UsageQueries, UsageRow, UsageSum
+from qwen_gateway.relay.tickets import Tickets
 from qwen_gateway.relay.tools import ToolManner
+from qwen_gateway.relay.turn_files import FileManner
 from qwen_gateway.relay.turns import Limits, Turns
+from qwen_gateway.relay.uploads import UploadCounts, Uploads
 from qwen_gateway.server import app as server_app
 from qwen_gateway.server.callers import Door
 from qwen_gateway.server.guard import Guard
 from qwen_gateway.server.metrics import Metrics, Now
 from qwen_gateway.server.pages import Pages
 from qwen_gateway.server.paths import Paths
-from qwen_gateway.server.service import Pace, Service, Storage
+from qwen_gateway.server.service import Desk, Pace, Service, Storage
 from qwen_gateway.turn.catalog import Catalog
-from qwen_gateway.turn.faults import Fault
+from qwen_gateway.turn.faults import Fault, InvalidRequest
 
 STATIC = "sk-static-0123456789"
 BOOTSTRAP = "bootstrap-of-256-random-bits"
@@ -41,7 +52,18 @@ HERE, ELSEWHERE = "127.0.0.1", "198.51.100.7"
 MAX_BODY = 100_000
 ROLES: tuple[Role, ...] = ("client", "viewer", "admin")
 
-IDLE = Now(lambda: 0, lambda: 0, lambda: 0, {}, lambda: 0, lambda: 0, lambda: False, lambda: True)
+IDLE = Now(
+    lambda: 0,
+    lambda: 0,
+    lambda: 0,
+    {},
+    lambda: 0,
+    lambda: 0,
+    lambda: False,
+    lambda: True,
+    lambda: UploadCounts(0, 0, 0, 0, 0, 0),
+    lambda: 0,
+)
 """Figures of a gateway that nobody uses."""
 
 
@@ -61,13 +83,25 @@ class Ledger:
         return self.single[:limit]
 
 
+class NoFetcher:
+    """Satisfies `Fetcher`: fetching is switched off."""
+
+    async def fetch(self, url: str, param: str, limit: int) -> Fetched:
+        raise InvalidRequest("Fetching is switched off.", code="url_not_allowed", param=param)
+
+
 class Bench:
-    """account: id of the one that is there, of user `u`. text: of each role's key. problem: of the database."""
+    """catalog: the models of today. files, pile, room, objects: files kept here, those in pieces, those on their way,
+    and those at the site. account: id of the one that is there, of user `u`. text: of each role's key. problem: of the
+    database."""
 
     def __init__(self, *, origins: Sequence[str] = (), prefix: str = "/qwen", max_body: int = MAX_BODY) -> None:
         self.clock, self.site, self.net = Clock(), Site(), Net()
         self.store, self.shelf, self.ledger = Store(), Shelf(), Ledger()
         self.tally, self.kept = Tally(self.clock), FakeConversationStore()
+        self.catalog = CATALOG
+        self.files, self.room, self.objects = FileShelf(), Room(), FakeStorage(self.net.log)
+        self.pile = Pile(self.files)
         self.text: dict[str, str] = {}
         self.problem: Fault | None = None
         ambient, count = self.clock.ambient(), itertools.count(1)
@@ -80,7 +114,7 @@ class Bench:
             self.shelf,
             ambient,
             token_bytes=lambda size: next(count).to_bytes(size, "little"),
-            endpoints=("openai_chat", "models"),
+            endpoints=("openai_chat", "files", "models"),
         )
         again = renewal(self.site, self.net, self.clock, keeps)
         self.management = Management(
@@ -106,6 +140,18 @@ class Bench:
         conversations = Conversations(
             memory, self.site, self.net, again, ambient, secret=b"secret", seconds=9, manner=Manner("now")
         )
+        limits = FileLimits(image=50_000, document=50_000, audio=50_000, video=80_000)
+        uploads = Uploads(
+            self.site,
+            self.objects,
+            FakeSiteFiles(),
+            self.net,
+            ambient,
+            owner="me",
+            secret=b"secret",
+            seconds=9,
+            renewal=again,
+        )
         turns = Turns(
             self.site,
             self.net,
@@ -118,7 +164,11 @@ class Bench:
             default_thinking="off",
             tool_manner=ToolManner(),
             tokens=Counter(),
+            attachments=Attachments(self.files, NoFetcher(), uploads, ambient, FileManner(limits, 0, 9)),
         )
+        named = Ambient(ambient.now, lambda: f"{next(count):032x}")  # as long as ids are
+        kept = Files(self.files, named, Keep(limits, 1_000_000.0, 200_000))
+        tickets = Tickets(self.site, self.net, again, turns.health, ambient, seconds=9)
         self.service = Service(
             door=Door(self.keys, pass_through=False, may_be_open=True, bootstrap=BOOTSTRAP, clock=lambda: 0.0),
             guard=Guard("127.0.0.1", (), origins),
@@ -132,6 +182,7 @@ class Bench:
             ambient=ambient,
             observe=lambda _: None,
             storage=Storage(lambda: self.problem, lambda: None, lambda: 0),
+            desk=Desk(self.room, kept, Pieces(self.pile, kept, ambient), tickets),
         )
         pages = Pages(self.service, Metrics(IDLE), listen="127.0.0.1", list_variants=True)
         self.app = server_app.build(self.service, pages, DIALECTS, self.management, prefix=prefix, origins=origins)
@@ -195,7 +246,7 @@ class Bench:
         )
 
     async def _catalog(self) -> Catalog:
-        return CATALOG
+        return self.catalog
 
 
 def _satisfied(ledger: Ledger) -> None:
