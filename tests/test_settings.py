@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from qwen_gateway.media.limits import Limits
 from qwen_gateway.settings import Settings, SettingsError
 from qwen_gateway.settings_docs import env_example, settings_page
 from qwen_gateway.settings_sources import LEGACY, MASK, Loaded, describe, load
 from qwen_gateway.store.database import Database
+from qwen_gateway.upstreams.qwen.body import room
 
 ROOT = Path(__file__).parents[1]
 SECRET = "canary-5f1c"
@@ -65,6 +67,15 @@ def test_without_any_source_everything_is_its_default(cwd: Path) -> None:
 def test_defaults_satisfy_their_own_bounds() -> None:
     defaults = {name: getattr(Settings(), name) for name in Settings.model_fields}
     assert Settings.model_validate(defaults) == Settings()
+
+
+def test_the_most_files_that_can_be_set_leave_room_for_a_text() -> None:
+    settings, limits = Settings.model_validate({"max_pictures": 16, "max_documents": 8}), Limits()
+    files = settings.max_pictures + settings.max_documents + limits.sounds + limits.videos
+    assert room(settings.max_prompt_bytes, files + 1) > 5_000  # beside the document of a long conversation
+    for name in ("max_pictures", "max_documents"):
+        with pytest.raises(ValidationError):
+            Settings.model_validate({name: getattr(settings, name) + 1})
 
 
 SOURCES = ["flag --port", "environment QWEN_GATEWAY_PORT", ".env QWEN_GATEWAY_PORT", "qwen-gateway.toml port"]
@@ -512,3 +523,16 @@ def test_the_example_file_has_every_setting_and_its_defaults(cwd: Path) -> None:
 def test_generated_files_are_up_to_date(file: str, made: object) -> None:
     assert callable(made)
     assert (ROOT / file).read_text(encoding="utf-8") == made(), f"{file} is out of date. Run: make docs"
+
+
+@pytest.mark.parametrize("name", ["max_image_bytes", "max_document_bytes", "max_audio_bytes", "max_video_bytes"])
+def test_there_must_be_room_for_the_largest_file(cwd: Path, name: str) -> None:
+    small = dict.fromkeys(("max_image_bytes", "max_document_bytes", "max_audio_bytes", "max_video_bytes"), 2000)
+    load({**small, "spool_bytes": 3000, name: 3000}, {}, cwd)
+    with pytest.raises(SettingsError) as caught:
+        load({**small, "spool_bytes": 3000, name: 3001}, {}, cwd)
+    [problem] = caught.value.problems
+    assert problem == (
+        f"spool_bytes is 3,000, and {name} lets in files of 3,001 bytes, for which there would never be room. Raise "
+        f"spool_bytes, or lower {name}."
+    )

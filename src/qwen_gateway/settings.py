@@ -21,6 +21,7 @@ from qwen_gateway.settings_values import (
     Host,
     HostNames,
     Keys,
+    Networks,
     Number,
     Optional,
     Origins,
@@ -260,6 +261,93 @@ class Settings(BaseModel):
         description="Largest body of a prompt. The site answers larger ones with a challenge for your whole account.",
     )
 
+    # -- files
+    max_image_bytes: Annotated[int, Number] = Field(
+        default=20_971_520, ge=1024, le=2**31, description="Largest picture, in bytes. The site's own limit is 20 MB."
+    )
+    max_document_bytes: Annotated[int, Number] = Field(
+        default=20_971_520, ge=1024, le=2**31, description="Largest document. The site's own limit is 20 MB."
+    )
+    max_audio_bytes: Annotated[int, Number] = Field(
+        default=104_857_600, ge=1024, le=2**31, description="Largest sound. The site's own limit is 100 MB."
+    )
+    max_video_bytes: Annotated[int, Number] = Field(
+        default=524_288_000, ge=1024, le=2**31, description="Largest video. The site's own limit is 500 MB."
+    )
+    max_pictures: Annotated[int, Number] = Field(
+        default=10,
+        ge=1,
+        le=16,  # with `max_documents` and a document of ours: each takes 4,000 bytes of `max_prompt_bytes`
+        description="Pictures in one message. The site's page takes 5, the site itself took 7.",
+    )
+    max_documents: Annotated[int, Number] = Field(
+        default=5, ge=1, le=8, description="Documents in one message, as many as the site's page takes."
+    )
+    inline_text_bytes: Annotated[int, Number] = Field(
+        default=32_768,
+        ge=0,
+        le=2**20,
+        description="Text files up to this size are put into the message itself, where models read them better than "
+        "as an attached document.",
+    )
+    long_conversations: Annotated[Literal["document", "refuse"], Word] = Field(
+        default="document",
+        description="When a conversation is too long for one message: document (its oldest part is attached as a text "
+        "file; a header of the answer says so) or refuse.",
+    )
+    fetch_urls: Annotated[Literal["public", "off"], Word] = Field(
+        default="public",
+        description="Whether files are fetched from addresses that clients give: public (from public addresses, and "
+        "from `fetch_networks`) or off.",
+    )
+    fetch_networks: Networks = Field(
+        default=(),
+        description="Further networks that files may be fetched from, such as 192.168.1.0/24, separated by commas. "
+        "Whoever has a key can then read what is served there.",
+    )
+    fetch_timeout: Seconds = Field(default=60, description="Seconds that fetching a file may take.")
+    multipart_above: Annotated[int, Number] = Field(
+        default=5_000_000,
+        ge=100_000,
+        le=2**31,
+        description="Files of more bytes are uploaded in parts, each of which is tried again by itself.",
+    )
+    uploads_at_once: Annotated[int, Number] = Field(
+        default=4, ge=1, le=1000, description="Files uploaded to the site at the same time."
+    )
+    upload_timeout: Annotated[float, Number] = Field(
+        default=1800,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds that uploading the files of a turn may take.",
+    )
+    parse_timeout: Seconds = Field(default=120, description="Seconds that the site may take to read a document.")
+    reuse_uploads: Annotated[float, Number] = Field(
+        default=3600,
+        ge=0,
+        le=43_200,
+        allow_inf_nan=False,
+        description="Seconds for which a file that was uploaded is used again. The site leaves out what it no longer "
+        "has without a word, so this is short.",
+    )
+    spool_bytes: Annotated[int, Number] = Field(
+        default=2_000_000_000,
+        ge=1024,
+        le=2**40,
+        description="Room on disk for files on their way, in bytes, in `data_dir`. At least that of the largest file.",
+    )
+    file_days: Annotated[float, Number] = Field(
+        default=30,
+        gt=0,
+        le=3650,
+        allow_inf_nan=False,
+        description="Days for which files of /v1/files are kept, unless the client says less.",
+    )
+    max_kept_bytes: Annotated[int, Number] = Field(
+        default=10_000_000_000, ge=0, le=2**50, description="Bytes of files that each key may keep at /v1/files."
+    )
+
     # -- tools and parameters
     tool_format: Annotated[Literal["bracket", "raw", "hermes"], Word] = Field(
         default="bracket",
@@ -321,6 +409,13 @@ class Settings(BaseModel):
         """Where sessions are renewed."""
         return self.auth_url or (AUTH_URL if self.site_url == SITE_URL else self.site_url)
 
+    def check_room(self) -> None:
+        """Refuses to let in files that would never fit into the spool: clients would try again and again. Raises
+        SettingsError."""
+        name = max(_LARGEST_FILES, key=lambda each: getattr(self, each))
+        if (most := getattr(self, name)) > self.spool_bytes:
+            raise SettingsError([_NO_ROOM.format(spool=self.spool_bytes, name=name, most=most)])
+
     def check_exposure(self, *, stored_keys: bool) -> None:
         """Refuses to offer the account to a whole network. stored_keys: the database has keys. Raises SettingsError."""
         if is_loopback(self.host):
@@ -331,6 +426,11 @@ class Settings(BaseModel):
             raise SettingsError([_SHORT_KEY.format(host=self.host, shortest=SHORTEST_KEY)])
 
 
+_LARGEST_FILES = ("max_video_bytes", "max_audio_bytes", "max_document_bytes", "max_image_bytes")
+_NO_ROOM = (
+    "spool_bytes is {spool:,}, and {name} lets in files of {most:,} bytes, for which there would never be room. Raise "
+    "spool_bytes, or lower {name}."
+)
 _NO_KEY = (
     "refusing to start on {host} without a key: everyone who can reach this machine could use your Qwen account. "
     "Make a key with `qwen-gateway keys create`, or listen on 127.0.0.1."

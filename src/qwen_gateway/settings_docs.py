@@ -18,6 +18,7 @@ _GROUPS = {
     "site_url": "The site",
     "default_thinking": "Models",
     "continuation": "Chats at the site",
+    "max_image_bytes": "Files",
     "tool_format": "Tools and parameters",
     "connect_timeout": "Patience",
 }

@@ -92,6 +92,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path) -> 
     settings = _checked(given, cwd, problems)
     if settings is None or problems:
         raise SettingsError(problems)
+    settings.check_room()
     origins = {name: given[name].origin if name in given else "default" for name in Settings.model_fields}
     return Loaded(settings, origins)
 

@@ -118,6 +118,13 @@ def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:
     return bare
 
 
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(text.strip())) for text in value)
+    except ValueError:
+        raise ValueError("each should be a network such as 192.168.1.0/24, or an address such as 127.0.0.1") from None
+
+
 def _prefix(value: str) -> str:
     segments = [segment for segment in value.strip().split("/") if segment]
     if not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments):
@@ -239,6 +246,8 @@ Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_texts), AfterValidator(
 Origins = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_origins)]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_host_names)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), AfterValidator(_regular)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_texts), AfterValidator(_networks)]
+"""As `ipaddress.ip_network` takes them."""
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Url = Annotated[str, AfterValidator(_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
