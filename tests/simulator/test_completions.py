@@ -186,14 +186,23 @@ async def test_seen_holds_the_whole_request(visitor: Visitor) -> None:
     body = question(chat, "hi")
     messages = body["messages"]
     assert isinstance(messages, list)
-    messages[0]["files"] = [{"name": "a.txt"}]
+    picture = {
+        "type": "image",
+        "name": "a.png",
+        "file_type": "image/png",
+        "showType": "image",
+        "file_class": "vision",
+        "status": "uploaded",
+        "url": "https://cdn.qwenlm.ai/a.png",
+    }
+    messages[0]["files"] = [picture]
     await visitor.send(body)
     seen = (await visitor.seen())[0]
     raw = seen["raw"]
     assert is_json(raw)
     assert (raw["method"], raw["path"], raw["query"]) == ("POST", "/api/v2/chat/completions", {"chat_id": chat})
     assert raw["body"] == body
-    assert (seen["files"], seen["thinking"], seen["status"]) == ([{"name": "a.txt"}], False, "complete")
+    assert (seen["files"], seen["thinking"], seen["status"]) == ([picture], False, "complete")
     times = [float(str(seen[key])) for key in ("started", "first_byte", "ended")]
     assert times == sorted(times)
 

@@ -10,6 +10,7 @@ from qwen_gateway.simulator import Simulator, run
 from qwen_gateway.simulator.errands import SELF
 
 from .shapes import Json
+from .uploads import ask_with, entry, png, ticket, uploaded
 from .visitor import FAST, Visitor, question
 
 pytestmark = pytest.mark.anyio
@@ -74,13 +75,50 @@ async def test_it_answers_the_last_entry_of_a_packed_history(visitor: Visitor) -
 
 
 async def test_it_lists_files_tools_and_history(visitor: Visitor) -> None:
-    body = question(await visitor.new_chat(), PACKED % "list what I was sent")
-    messages = body["messages"]
-    assert isinstance(messages, list)
-    messages[0]["files"] = [{"name": "a.txt"}, {"name": "b.png"}]
-    said = (await visitor.send(body)).said()
+    files = [
+        await uploaded(visitor, b"one two", "a.txt", "file", "text/plain"),
+        await uploaded(visitor, png(), "b.png"),
+    ]
+    said = (await ask_with(visitor, PACKED % "list what I was sent", *files)).said()
     for line in ("Files: a.txt, b.png", "Tools: Read, Bash", "History entries: 3", "thinking off"):
         assert line in said
+
+
+async def test_it_describes_the_files_it_gets(visitor: Visitor) -> None:
+    text = b"# Title\n" + b"word " * 40
+    files = [
+        await uploaded(visitor, png(640, 480, 12_345), "图 1.png"),
+        await uploaded(visitor, text, "notes.md", "file", "text/markdown"),
+        await uploaded(visitor, b"%PDF-1.7\0\xff\xfe", "a.pdf", "file", "application/pdf"),
+    ]
+    said = (await ask_with(visitor, "Hello", *files)).said()
+    assert said.startswith("This is the simulator of Qwen Gateway, not a Qwen model.")
+    assert "With this message there came 3 files:" in said
+    assert "\n- 图 1.png: image/png, 12,345 bytes, 640 × 480 pixels\n" in said
+    assert "\n- notes.md: text/markdown, 208 bytes, it begins “# Title word word" in said
+    assert said.endswith("\n- a.pdf: application/pdf, 11 bytes")
+
+
+async def test_it_knows_nothing_of_files_that_the_site_does_not_see(visitor: Visitor) -> None:
+    given = await ticket(visitor)
+    said = (
+        await ask_with(visitor, "What is in the picture?", entry(given, b"x", "a.png", "image", "image/png"))
+    ).said()
+    assert "I see no file" in said
+
+
+async def test_it_recalls_the_files_of_the_branch(visitor: Visitor) -> None:
+    chat = await visitor.new_chat()
+    root = str((await visitor.ask("hello", chat=chat)).created()["response_id"])
+    picture = await uploaded(visitor, png(3, 2), "first.png")
+    reply = await ask_with(visitor, "say fine", picture, chat=chat, parent=root)
+    below = str(reply.created()["response_id"])
+    sound = await uploaded(visitor, b"ID3abc", "second.mp3", "audio", "audio/mpeg")
+    said = (await ask_with(visitor, "And what was in the picture?", sound, chat=chat, parent=below)).said()
+    assert "With this message there came 1 file:\n- second.mp3: audio/mpeg, 6 bytes" in said
+    assert "2 messages above in this chat, there came 1 file:\n- first.png: image/png, " in said
+    assert "3 × 2 pixels" in said
+    assert "I see no file" in (await ask_with(visitor, "And what was in the picture?", chat=chat, parent=root)).said()
 
 
 REMEMBER = "Please remember the word “tulip”."

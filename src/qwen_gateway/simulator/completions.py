@@ -14,6 +14,7 @@ from aiohttp import web
 
 from . import catalog, demo, faults
 from .ask import BODY_LIMIT, Ask, check_place, read
+from .attached import Desk
 from .auth import check_jar, credential, writer
 from .envelope import RefusedError, ShutOutError, accept
 from .frames import Ids
@@ -38,7 +39,11 @@ async def complete(request: web.Request) -> web.StreamResponse:
         site.tallies[seen.account].asked += 1
     try:
         ask, chat = _checked(request, body)
-        turn = _turn(site, ask, chat)
+        desk = Desk(site, chat.user, request.host)
+        attached = desk.look(ask.files)
+        seen.attached = [one.as_json() for one in attached]
+        refused = any(one.status == "refused" for one in attached)
+        turn = Turn(error="invalid_input") if refused else _turn(site, ask, chat, desk)
     except (RefusedError, ShutOutError):
         seen.end("error")
         raise
@@ -104,11 +109,11 @@ def _checked(request: web.Request, body: bytes) -> tuple[Ask, Chat]:
     return ask, chat
 
 
-def _turn(site: Site, ask: Ask, chat: Chat) -> Turn:
+def _turn(site: Site, ask: Ask, chat: Chat, desk: Desk) -> Turn:
     turn = site.take(ask.prompt)
     if turn is not None:
         return turn
-    return Turn() if site.controlled else demo.turn(ask, chat.branch(ask.parent), site.delay_ms)
+    return Turn() if site.controlled else demo.turn(ask, chat.branch(ask.parent), desk.look, site.delay_ms)
 
 
 async def _play(request: web.Request, turn: Turn, ask: Ask, chat: Chat, seen: Seen) -> web.StreamResponse:

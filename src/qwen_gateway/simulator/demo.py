@@ -9,33 +9,37 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import sights
 from .ask import Ask
 from .errands import SELF, errand, tools
 from .packed import entries, entry_count, words
+from .sights import Look
 from .tree import Node
 from .turns import Document, Search, Turn
 
 _ABILITIES = (
     "I can “count to 10”, “repeat: …”, “think about …” (with thinking on), “search …”, “use the tool …” (with tools), "
-    "“remember the word tulip” and then “which word?”, and “list what I was sent”."
+    "“remember the word tulip” and then “which word?”, “what is in the picture?” (of any file), and “list what I was "
+    "sent”."
 )
 _WORD = re.compile(r"remember (?:that )?the word(?: is)?:?\s+[“\"']?([\w-]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class _Heard:
-    """A question, and the messages above it in its chat, oldest first."""
+    """A question, the messages above it in its chat, oldest first, and how the site looks at files."""
 
     ask: Ask
     above: list[Node]
+    look: Look
 
 
-def turn(ask: Ask, above: list[Node], delay_ms: float) -> Turn:
+def turn(ask: Ask, above: list[Node], look: Look, delay_ms: float) -> Turn:
     """The answer to a prompt nobody has programmed one for."""
     said = words(ask.prompt)
     found = errand(ask, above, said)
     if found is None:
-        found = Turn(text=_text(_Heard(ask, above), said))
+        found = Turn(text=_text(_Heard(ask, above, look), said))
         if ask.chat_type == "search" or (ask.searching and said.lower().startswith("search")):
             _add_search(found, said)
     if ask.thinking:
@@ -48,7 +52,21 @@ def _text(heard: _Heard, said: str) -> str:
     for phrase, answer in _PHRASES:
         if match := phrase.match(said):
             return answer(heard, match)
+    if files := sights.seen(heard.look(heard.ask.files)):
+        return f"{SELF} I look at nothing and listen to nothing, I only measure.\n\n{sights.received(files)}"
     return f"{SELF} {_ABILITIES}\n\nYou wrote: {said[:200]}"
+
+
+def _shown(heard: _Heard, _: re.Match[str]) -> str:
+    """Files of this message, then those above in the branch of the chat."""
+    found = [sights.received(sights.seen(heard.look(heard.ask.files)))]
+    for up, node in enumerate(reversed(heard.above), 1):
+        place = f"{up} messages above in this chat, there came"
+        found.append(sights.received(sights.seen(heard.look(node.files)), place))
+    told = "\n\n".join(filter(None, found))
+    if not told:
+        return f"{SELF} I see no file, neither with this message nor above it in this chat."
+    return f"{SELF} I look at nothing and listen to nothing, I only measure.\n\n{told}"
 
 
 def _counted(_: _Heard, match: re.Match[str]) -> str:
@@ -82,7 +100,7 @@ def _word(entries: list[tuple[str, str]]) -> str | None:
 
 def _listed(heard: _Heard, _: re.Match[str]) -> str:
     ask = heard.ask
-    files = [str(file.get("name", "?")) for file in ask.files if isinstance(file, dict)]
+    files = [file.name for file in sights.seen(heard.look(ask.files))]
     names = [tool.name for tool in tools(ask, heard.above)]
     lines = [
         f"Files: {', '.join(files) or 'none'}",
@@ -99,6 +117,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], Callable[[_Heard, re.Match[str]], str]], 
     (re.compile(r"(?:repeat|say)\b:?\s+(.+)", re.IGNORECASE | re.DOTALL), _repeated),
     (re.compile(rf"[^\n]*?{_WORD.pattern}", re.IGNORECASE), _remembered),
     (re.compile(r"[^\n]*\b(?:which|what)\b[^\n]*\bword\b", re.IGNORECASE), _recalled),
+    (re.compile(rf"[^\n]*\b(?:which|what|describe)\b[^\n]*\b(?:{sights.NOUNS})s?\b", re.IGNORECASE), _shown),
     (re.compile(r"list\b|what was i sent|what were you sent", re.IGNORECASE), _listed),
 )
 

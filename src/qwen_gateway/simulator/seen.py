@@ -16,7 +16,10 @@ Status = Literal["complete", "aborted", "error"]
 
 @dataclass
 class Seen:
-    """One request. Listed as soon as it arrives: `ended` is null while its answer runs. `size`: bytes of its body."""
+    """One request. Listed as soon as it arrives: `ended` is null while its answer runs. `size`: bytes of its body.
+
+    files: as the message has them. attached: what the site makes of them.
+    """
 
     raw: Json
     account: str | None = None
@@ -26,6 +29,7 @@ class Seen:
     parent: str | None = None
     size: int = 0
     files: list[object] = field(default_factory=list)
+    attached: list[Json] = field(default_factory=list)
     thinking: bool = False
     aborted: bool = False
     stopped: bool = False

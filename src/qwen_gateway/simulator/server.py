@@ -12,7 +12,7 @@ from typing import Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from . import auth, catalog, chats, completions, control, pictures, settings
+from . import auth, catalog, chats, completions, control, files, oss, parsing, pictures, settings
 from .ask import BODY_LIMIT
 from .envelope import RefusedError, ShutOutError, refuse
 from .site import OWNER, SITE, Site
@@ -49,6 +49,8 @@ class Simulator:
         for stream in list(self.site.streams):
             stream.stop()
         await self._runner.cleanup()
+        await asyncio.gather(*self.site.bucket.joining, return_exceptions=True)
+        self.site.bucket.close()
 
     def token(self, user: str = OWNER, expires_in: float = 30 * 24 * 3600) -> str:
         """A long session token, as found in the cookie `token`."""
@@ -82,7 +84,7 @@ def _app(site: Site) -> web.Application:
     # Oversized bodies must be read before they can be refused; beyond this aiohttp itself says 413.
     app = web.Application(middlewares=[_door], client_max_size=BODY_LIMIT * 512)
     app[SITE] = site
-    for part in (auth, catalog, chats, completions, settings, pictures, control):
+    for part in (auth, catalog, chats, completions, settings, pictures, files, parsing, oss, control):
         app.add_routes(part.routes())
     return app
 
@@ -93,7 +95,8 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     site = request.app[SITE]
     if request.path.startswith("/__sim/"):
         return await handler(request)
-    site.requests_total += 1
+    if not request.path.startswith(oss.ROOT):  # that is another host at the real site
+        site.requests_total += 1
     if (user := auth.credential(request).account) is not None:
         site.tallies[user].requests += 1
     if site.switches.refuse_connections or request.transport in site.spoiled:

@@ -15,7 +15,11 @@ from aiohttp import web
 
 from .accounts import Behaviour, Tally
 from .frames import Json
+from .mishaps import Mishaps
+from .objects import Bucket
+from .parses import Parse
 from .seen import Seen
+from .tickets import Tickets
 from .tokens import Mint
 from .tree import Chat
 from .turns import Turn
@@ -42,6 +46,15 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     busy_after_abort_ms: float = 0
     stored_after_ms: float = 0
     refuse_connections: bool = False
+    ticket_limit: int = 20
+    ticket_window_seconds: float = 75
+    ticket_seconds: float = 3600
+    file_url_seconds: int = 300
+    file_seconds: float | None = None
+    oss_delay_ms: float = 0
+    oss_drop: bool = False
+    parse_ms: float = 30
+    parse_list: bool = False
     accounts: dict[str, Behaviour] = msgspec.field(default_factory=dict)
 
     def changed(self, patch: dict[str, object]) -> "Switches":
@@ -89,6 +102,7 @@ class Site:
         self.spoiled: WeakSet[asyncio.Transport] = WeakSet()
         self._models = None if models is None else list(models)
         self.on_reset: Callable[[], None] = lambda: None
+        self.bucket = Bucket()
         self.reset()
 
     def reset(self) -> None:
@@ -102,6 +116,11 @@ class Site:
         self.settings: dict[str, Json] = {}
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.outputs: dict[str, bytes] = {}
+        self.bucket.close()
+        self.bucket = Bucket()
+        self.tickets = Tickets()
+        self.parses: dict[str, Parse] = {}
+        self.mishaps = Mishaps()
         self.deleted: list[str] = []
         self.refreshes = self.whoamis = self.stops = self.requests_total = 0
 
