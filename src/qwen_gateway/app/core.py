@@ -19,7 +19,7 @@ from qwen_gateway.relay.keeper import Keeper
 from qwen_gateway.relay.key_changes import KeyChanges
 from qwen_gateway.relay.keys import Keys
 from qwen_gateway.relay.pool import Queue
-from qwen_gateway.relay.ports import Ambient, Secret
+from qwen_gateway.relay.ports import Ambient
 from qwen_gateway.relay.renewal import Renewal
 from qwen_gateway.settings import Settings, SettingsError
 from qwen_gateway.store.accounts import SqlAccounts
@@ -29,6 +29,7 @@ from qwen_gateway.store.database import Database, sqlite_url
 from qwen_gateway.store.keys import SqlKeys
 from qwen_gateway.store.migrate import MigrationFailed, NewerSchema, prepare
 from qwen_gateway.store.usage_sums import SqlUsage
+from qwen_gateway.store.vault import Vault
 from qwen_gateway.turn.faults import StorageUnavailable
 from qwen_gateway.upstreams.qwen import QwenSite, SiteConfig
 from qwen_gateway.upstreams.qwen.headers import OWN_USER_AGENT
@@ -46,7 +47,7 @@ def new_id() -> str:
 
 
 AMBIENT = Ambient(now=time.time, new_id=new_id)
-ENDPOINTS = (*(dialect.name for dialect in DIALECTS), "models")
+ENDPOINTS = (*(dialect.name for dialect in DIALECTS), "files", "models")
 """What a key can be limited to."""
 STALE_AFTER = 60.0
 """Seconds without a word from the database after which a key that is not known is no longer called wrong."""
@@ -59,7 +60,7 @@ class Core:
     settings: Settings
     database: Database
     owner: str
-    conversation_secret: Secret
+    vault: Vault
     site: QwenSite
     transport: HttpTransport
     account_store: SqlAccounts
@@ -91,7 +92,7 @@ async def core(settings: Settings) -> AsyncGenerator[Core, None]:
             settings,
             database,
             owner,
-            Secret(vault.derived("conversations")),
+            vault,
             site,
             transport,
             store,

@@ -1,28 +1,30 @@
 """Everything but the listening socket: started in order, and stopped in the opposite one."""
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from qwen_gateway.app.ask_journal import gather
 from qwen_gateway.app.bootstrap import bootstrap_key
 from qwen_gateway.app.clean_end import clean_end
 from qwen_gateway.app.core import AMBIENT, Core, core, credential_of
-from qwen_gateway.app.manage import fetch_models, management_of
-from qwen_gateway.app.tokens import Tokens
+from qwen_gateway.app.files import FileParts, files_of
+from qwen_gateway.app.manage import management_of
+from qwen_gateway.app.presence import present
+from qwen_gateway.app.turns import chats_of, models_of, turns_of
 from qwen_gateway.dialects import DIALECTS
 from qwen_gateway.relay.account import DAY
 from qwen_gateway.relay.accounts import STATES
 from qwen_gateway.relay.allowance import Allowances
-from qwen_gateway.relay.chats import Chats
-from qwen_gateway.relay.conversations import Conversations, Manner
+from qwen_gateway.relay.file_pieces import Pieces
+from qwen_gateway.relay.files import Files
 from qwen_gateway.relay.memory import Memory
 from qwen_gateway.relay.models import Models
 from qwen_gateway.relay.sweep import Sweep
-from qwen_gateway.relay.tools import ToolManner
-from qwen_gateway.relay.turns import Limits, Turns
+from qwen_gateway.relay.tickets import Tickets
+from qwen_gateway.relay.turns import Turns
 from qwen_gateway.relay.upkeep import Upkeep
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server import app as server_app
@@ -32,7 +34,7 @@ from qwen_gateway.server.guard import Guard
 from qwen_gateway.server.metrics import Metrics, Now
 from qwen_gateway.server.pages import Pages
 from qwen_gateway.server.paths import App
-from qwen_gateway.server.service import Pace, Service, Storage
+from qwen_gateway.server.service import Desk, Pace, Service, Storage
 from qwen_gateway.settings import Settings, SettingsError
 from qwen_gateway.settings_values import is_loopback
 from qwen_gateway.store.counters import MemoryCounters
@@ -56,13 +58,17 @@ async def gateway(settings: Settings) -> AsyncGenerator[tuple[App, Service], Non
     async with AsyncExitStack() as stack:
         journal = _journal(settings)
         stack.callback(journal.close)
+        gather(journal, settings.data_dir)
         stack.enter_context(clean_end(settings.data_dir))
         parts = await stack.enter_async_context(core(settings))
-        models = _models(parts)
-        chats = _chats(parts, journal)
+        stack.enter_context(present(settings.data_dir, parts.owner))
+        models = models_of(parts)
+        chats = chats_of(parts, journal)
         parts.accounts.on_use, parts.accounts.on_forget = chats.take_up, chats.forget
         memory = Memory(parts.conversations, AMBIENT, owner=parts.owner, kept=chats.kept, dropped=chats.drop)
-        turns = _turns(parts, models, chats, memory)
+        files = files_of(parts)
+        stack.push_async_callback(files.close, FLUSH)
+        turns = turns_of(parts, models, chats, memory, files.attachments)
         sweep = Sweep(
             parts.conversations,
             chats,
@@ -73,8 +79,9 @@ async def gateway(settings: Settings) -> AsyncGenerator[tuple[App, Service], Non
         )
         counters = _counters(settings)
         stack.push_async_callback(counters.close)
-        # Longer than any request: two waits in the line, three answers, and what is small beside these.
-        longest = 2 * settings.queue_timeout + 3 * settings.total_timeout + 60
+        # Longer than any request: on two accounts a wait in the line, the files, and another wait; three answers; and
+        # what is small beside these.
+        longest = 2 * (2 * settings.queue_timeout + settings.upload_timeout) + 3 * settings.total_timeout + 60
         allowances = Allowances(counters, parts.budgets, AMBIENT, seat_seconds=longest)
         writer = UsageWriter(parts.database)
         upkeep = Upkeep(
@@ -83,9 +90,9 @@ async def gateway(settings: Settings) -> AsyncGenerator[tuple[App, Service], Non
             parts.keys,
             parts.renewal,
             AMBIENT,
-            lambda now: _prune(parts, now),
+            lambda now: _prune(parts, files, now),
         )
-        service, application = _face(parts, models, turns, memory, allowances, counters, writer, upkeep)
+        service, application = _face(parts, models, turns, memory, files, allowances, counters, writer, upkeep)
         writer.start()
         parts.keeper.start()
         # All at once: a database that does not answer is waited for once.
@@ -113,61 +120,14 @@ async def _flush(*closes: Callable[[float], Awaitable[None]]) -> None:
     await asyncio.gather(*(close(FLUSH) for close in closes))
 
 
-async def _prune(parts: Core, now: float) -> int:
-    """Deletes what has been kept for long enough. now: seconds since 1970."""
-    await prune_budgets(parts.database, int(now // DAY))
-    return await prune(parts.database, now - parts.settings.usage_days * DAY)
-
-
-def _chats(parts: Core, journal: FileJournal) -> Chats:
-    return Chats(
-        parts.site,
-        parts.transport,
-        journal,
-        AMBIENT,
-        renewal=parts.renewal,
-        knows=parts.conversations.knows,
-        policy=parts.settings.delete_chats,
-        seconds=parts.settings.call_timeout,
-    )
-
-
-def _turns(parts: Core, models: Models, chats: Chats, memory: Memory) -> Turns:
-    settings = parts.settings
-    conversations = Conversations(
-        memory,
-        parts.site,
-        parts.transport,
-        parts.renewal,
-        AMBIENT,
-        secret=parts.conversation_secret.value,
-        seconds=settings.call_timeout,
-        manner=Manner(
-            settings.delete_chats,
-            settings.changed_instructions,
-            tuple(re.compile(pattern, re.MULTILINE) for pattern in settings.volatile_lines),
-            verify=settings.verify_unclean,
-            shorten=settings.shorten_results,
-        ),
-    )
-    return Turns(
-        parts.site,
-        parts.transport,
-        models,
-        chats,
-        conversations,
-        AMBIENT,
-        renewal=parts.renewal,
-        limits=_limits(settings),
-        default_thinking=settings.default_thinking,
-        tool_manner=ToolManner(
-            settings.tool_format,
-            settings.tool_arguments,
-            nudge=settings.agent_nudge,
-            show_site_tools=settings.show_site_tools,
-        ),
-        tokens=Tokens(),
-    )
+async def _prune(parts: Core, files: FileParts, now: float) -> dict[str, int]:
+    """Deletes what has been kept for long enough. now: seconds since 1970. How many rows, and files of callers."""
+    await files.sweep()
+    return {
+        "budgets": await prune_budgets(parts.database, int(now // DAY)),
+        "usage": await prune(parts.database, now - parts.settings.usage_days * DAY),
+        "files": await files.kept.prune(now),  # last: a folder that cannot be read keeps nothing else from going
+    }
 
 
 def _journal(settings: Settings) -> FileJournal:
@@ -183,12 +143,6 @@ def _journal(settings: Settings) -> FileJournal:
         ) from problem
 
 
-def _models(parts: Core) -> Models:
-    settings, site = parts.settings, parts.site
-    aliases = {name: targets for name, targets in {**site.aliases, **settings.aliases}.items() if targets}
-    return Models(lambda: fetch_models(parts), site.fallback_catalog, aliases, AMBIENT, settings.models_ttl)
-
-
 def _counters(settings: Settings) -> MemoryCounters | RedisCounters:
     if settings.redis_url is None:
         return MemoryCounters()
@@ -198,13 +152,17 @@ def _counters(settings: Settings) -> MemoryCounters | RedisCounters:
         raise SettingsError([str(problem)]) from problem
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        first_event=settings.first_event_timeout,
-        first_event_thinking=settings.first_event_timeout_thinking,
-        idle=settings.idle_timeout,
-        total=settings.total_timeout,
+def _desk(parts: Core, turns: Turns, files: FileParts) -> Desk:
+    kept = Files(files.kept, AMBIENT, files.keep)
+    tickets = Tickets(
+        parts.site,
+        parts.transport,
+        parts.renewal,
+        turns.health,
+        AMBIENT,
+        seconds=parts.settings.call_timeout,
     )
+    return Desk(files.spool, kept, Pieces(files.pieces, kept, AMBIENT), tickets)
 
 
 def _face(  # noqa: PLR0913, PLR0917 - the parts are joined here, once
@@ -212,6 +170,7 @@ def _face(  # noqa: PLR0913, PLR0917 - the parts are joined here, once
     models: Models,
     turns: Turns,
     memory: Memory,
+    files: FileParts,
     allowances: Allowances,
     counters: MemoryCounters | RedisCounters,
     writer: UsageWriter,
@@ -246,6 +205,7 @@ def _face(  # noqa: PLR0913, PLR0917 - the parts are joined here, once
         strict_params=settings.strict_params,
         ambient=AMBIENT,
         observe=observe,
+        desk=_desk(parts, turns, files),
         storage=Storage(lambda: upkeep.problem, lambda: counters.problem, lambda: writer.waiting),
     )
     metrics = Metrics(
@@ -258,6 +218,8 @@ def _face(  # noqa: PLR0913, PLR0917 - the parts are joined here, once
             usage_dropped=lambda: writer.dropped,
             site_closed=lambda: turns.health.state() != "closed",
             store_up=lambda: upkeep.problem is None,
+            uploads=lambda: files.uploads.counts,
+            spooled=lambda: files.spool.used,
         )
     )
     pages = Pages(service, metrics, listen=settings.host, list_variants=settings.list_variants)

@@ -84,8 +84,8 @@ async def fetch_models(parts: Core) -> Catalog:
         raise
 
 
-async def rotate_secret_key(settings: Settings) -> int:
-    """How many accounts' secrets were sealed anew. Raises SettingsError, and faults of the store."""
+async def rotate_secret_key(settings: Settings) -> secret_key.Resealed:
+    """Raises SettingsError, and faults of the store."""
     database = await open_database(settings)
     try:
         return await secret_key.reseal_all(settings, database)
@@ -93,8 +93,8 @@ async def rotate_secret_key(settings: Settings) -> int:
         await database.close()
 
 
-async def unreadable_accounts(settings: Settings, *, lost: bool = False) -> list[str]:
-    """Names of the accounts whose sessions cannot be decrypted any more. lost: also when there is no key at all.
+async def unreadable_accounts(settings: Settings, *, lost: bool = False) -> secret_key.Unreadable:
+    """Accounts whose sessions cannot be decrypted any more, and files likewise. lost: also when there is no key at all.
     Raises SettingsError, and faults of the store."""
     database = await open_database(settings)
     try:
@@ -103,8 +103,8 @@ async def unreadable_accounts(settings: Settings, *, lost: bool = False) -> list
         await database.close()
 
 
-async def forget_unreadable(settings: Settings, *, lost: bool = False) -> list[str]:
-    """Removes those accounts. Returns their names. Raises as `unreadable_accounts` does."""
+async def forget_unreadable(settings: Settings, *, lost: bool = False) -> secret_key.Unreadable:
+    """Removes them. What it was. Raises as `unreadable_accounts` does."""
     database = await open_database(settings)
     try:
         return await secret_key.forget_unreadable(settings, database, lost=lost)

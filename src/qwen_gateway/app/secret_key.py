@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from qwen_gateway.settings import Settings, SettingsError
-from qwen_gateway.store import lock, sealed, vault_keys
+from qwen_gateway.store import file_secrets, lock, sealed, vault_keys
 from qwen_gateway.store.accounts import SqlAccounts
 from qwen_gateway.store.database import Database
 from qwen_gateway.store.vault import Vault
@@ -16,33 +17,55 @@ _RUNNING = (
     "it began with. Then run this again, and start it."
 )
 _NO_KEY = (
-    "The database holds accounts, and the key that encrypted them is not found: QWEN_GATEWAY_SECRET_KEY is not set "
-    "here, and {place} No other key is made, since it would not open them. Is the variable set for the service and not "
-    "for this shell? Then set it here too. Or put the file secret.key back, from a copy of the data directory; "
+    "The database holds accounts or files, and the key that encrypted them is not found: QWEN_GATEWAY_SECRET_KEY is "
+    "not set here, and {place} No other key is made, since it would not open them. Is the variable set for the service "
+    "and not for this shell? Then set it here too. Or put the file secret.key back, from a copy of the data directory; "
     "`secret_key_store` says whether it is in the system's keyring instead. If the key is lost for good: "
     "`qwen-gateway secrets forget --lost`, and then log in again."
 )
 _ODD_LOCK = "Whether a gateway works with the data directory {directory} cannot be seen ({why}). Nothing was changed."
 
 
+@dataclass(frozen=True)
+class Resealed:
+    """What was sealed anew. accounts, files: how many; files are those that callers keep here."""
+
+    accounts: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What the present key cannot open. accounts: names. files: how many that callers keep here. notes: how many of
+    uploads, which nobody misses."""
+
+    accounts: list[str]
+    files: int
+    notes: int
+
+
 async def vault_of(settings: Settings, database: Database) -> Vault:
     """A key is made where there is none and nothing is sealed yet. Raises SettingsError, and faults of the store."""
     with _told():
         given = _given(settings)
-        return Vault(_place(settings).read(create=not await sealed.has_accounts(database)) if given is None else given)
+        return Vault(_place(settings).read(create=not await _holds_any(database)) if given is None else given)
 
 
-async def unreadable(settings: Settings, database: Database, *, lost: bool) -> list[str]:
-    """Names of the accounts that the present key cannot open. lost: where there is no key, none is opened. Raises
-    SettingsError, and faults of the store."""
+async def unreadable(settings: Settings, database: Database, *, lost: bool) -> Unreadable:
+    """lost: where there is no key, none is opened. Raises SettingsError, and faults of the store."""
     with _alone(settings):
-        return await sealed.unreadable(database, await _present_vault(settings, database, lost=lost))
+        vault = await _present_vault(settings, database, lost=lost)
+        files = await file_secrets.unreadable(database, vault)
+        return Unreadable(await sealed.unreadable(database, vault), files.kept, files.notes)
 
 
-async def forget_unreadable(settings: Settings, database: Database, *, lost: bool) -> list[str]:
-    """Removes those accounts. Returns their names. Raises as `unreadable` does."""
+async def forget_unreadable(settings: Settings, database: Database, *, lost: bool) -> Unreadable:
+    """Removes it. What it was. Raises as `unreadable` does."""
     with _alone(settings):
-        return await SqlAccounts(database, await _present_vault(settings, database, lost=lost)).remove_unreadable()
+        vault = await _present_vault(settings, database, lost=lost)
+        # Files first: accounts take the notes of their uploads along.
+        files = await file_secrets.remove_unreadable(database, vault)
+        return Unreadable(await SqlAccounts(database, vault).remove_unreadable(), files.kept, files.notes)
 
 
 async def _present_vault(settings: Settings, database: Database, *, lost: bool) -> Vault:
@@ -54,17 +77,19 @@ async def _present_vault(settings: Settings, database: Database, *, lost: bool) 
         raise
 
 
-async def reseal_all(settings: Settings, database: Database) -> int:
+async def reseal_all(settings: Settings, database: Database) -> Resealed:
     """Puts a new key in the place of the earlier ones, where the gateway keeps it itself; where the setting gives the
-    keys, seals with the first of them what others have sealed. Returns how many accounts' secrets were sealed anew.
+    keys, seals with the first of them what others have sealed. One that was cut off is finished by the next.
 
     Raises SettingsError, BadVault, StorageUnavailable.
     """
-    count = 0
+    done = Resealed(0, 0)
 
     async def reseal(keys: Sequence[bytes]) -> None:
-        nonlocal count
-        count = await SqlAccounts(database, Vault(keys)).reseal()
+        nonlocal done
+        vault = Vault(keys)
+        accounts = await SqlAccounts(database, vault).reseal()
+        done = Resealed(accounts, (await file_secrets.reseal(database, vault)).kept)
 
     with _alone(settings), _told():
         if (given := _given(settings)) is not None:
@@ -72,9 +97,13 @@ async def reseal_all(settings: Settings, database: Database) -> int:
                 raise SettingsError([_ROTATE_GIVEN])
             await reseal(given)
         else:
-            create = not await sealed.has_accounts(database)
-            await vault_keys.rotate(_place(settings), reseal, create=create)
-    return count
+            await vault_keys.rotate(_place(settings), reseal, create=not await _holds_any(database))
+    return done
+
+
+async def _holds_any(database: Database) -> bool:
+    """Whether a key has sealed anything that must not be lost."""
+    return await sealed.has_accounts(database) or await file_secrets.has_files(database)
 
 
 _ROTATE_GIVEN = (
