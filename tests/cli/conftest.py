@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from typing import Literal
 
 import pytest
 from tests.cli.fake_management import NOW, FakeManagement, installed
+from tests.cli.forking import forking
 from typer.testing import CliRunner, Result
 
 import qwen_gateway
@@ -22,6 +23,7 @@ from qwen_gateway import cli
 
 PATIENCE = 15.0
 """Seconds that a process may take for anything; far more than it needs."""
+LINE = (sys.executable, "-m", "qwen_gateway")
 
 
 class Process:
@@ -50,13 +52,18 @@ class Process:
 
 
 class Commands:
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
-        self.directory, self._stack = directory, stack
+    """line: what begins a command, before its arguments."""
 
-    def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        """Runs a command to its end."""
+    def __init__(self, directory: Path, stack: ExitStack, line: Sequence[str] = LINE) -> None:
+        self.directory, self._stack, self.line = directory, stack, list(line)
+
+    def run(
+        self, *arguments: str, environ: Mapping[str, str] | None = None, given: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        """Runs a command to its end. given: on its standard input."""
         return subprocess.run(
-            self._line(arguments),
+            [*self.line, *arguments],
+            input=given,
             cwd=self.directory,
             env=self._environ(environ),
             capture_output=True,
@@ -69,18 +76,16 @@ class Commands:
     def start(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Process:
         """Starts a command; the test's end kills it."""
         popen = subprocess.Popen(
-            self._line(arguments),
+            [*self.line, *arguments],
             cwd=self.directory,
             env=self._environ(environ),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         self._stack.enter_context(popen)
         self._stack.callback(popen.kill)
         return Process(popen)
-
-    def _line(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", "qwen_gateway", *arguments]
 
     def _environ(self, extra: Mapping[str, str] | None) -> dict[str, str]:
         home = str(self.directory)
@@ -91,6 +96,20 @@ class Commands:
 def commands(tmp_path: Path) -> Iterator[Commands]:
     with ExitStack() as stack:
         yield Commands(tmp_path, stack)
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[list[str]]:
+    """What begins a command whose libraries are loaded already."""
+    with forking() as line:
+        yield line
+
+
+@pytest.fixture
+def quick_commands(forks: list[str], tmp_path: Path) -> Iterator[Commands]:
+    """For tests of many commands: only their first second is another one."""
+    with ExitStack() as stack:
+        yield Commands(tmp_path, stack, forks)
 
 
 @pytest.fixture

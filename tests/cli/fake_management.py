@@ -102,10 +102,7 @@ class FakeManagement:
         self.pasted: list[tuple[str, str]] = []
         self.asked: list[tuple[str, float, float]] = []
         self.settings: list[Settings] = []
-        self.unreadable: list[str] = []
-        self.lost: list[bool] = []
         self.models: tuple[Catalog, Fault | None] = (Catalog(()), None)
-        self.sealed: int | Exception = 0
 
     # -- accounts
 
@@ -213,22 +210,7 @@ def installed(management: FakeManagement) -> types.ModuleType:
         management.settings.append(settings)
         return management.models
 
-    async def rotate_secret_key(settings: Settings) -> int:
-        management.settings.append(settings)
-        if isinstance(management.sealed, Exception):
-            raise management.sealed
-        return management.sealed
-
-    async def unreadable_accounts(settings: Settings, *, lost: bool) -> list[str]:
-        management.lost.append(lost)
-        return management.unreadable
-
-    async def forget_unreadable(settings: Settings, *, lost: bool) -> list[str]:
-        management.lost.append(lost)
-        names, management.unreadable = management.unreadable, []
-        return names
-
-    for seam in (opened, list_models, rotate_secret_key, unreadable_accounts, forget_unreadable):
+    for seam in (opened, list_models):
         setattr(module, "management" if seam is opened else seam.__name__, seam)
     sys.modules["qwen_gateway.app"] = module
     qwen_gateway.app = module  # type: ignore[attr-defined]

@@ -39,8 +39,8 @@ def test_it_answers_and_ends_cleanly(commands: Commands, number: signal.Signals)
     assert [path.name for path in commands.directory.iterdir()] == []
 
 
-def test_what_it_prints_can_be_pasted(commands: Commands) -> None:
-    process = commands.start("demo", "--port", "0", "--key", "sk-mine")
+def test_what_it_prints_can_be_pasted(quick_commands: Commands) -> None:
+    process = quick_commands.start("demo", "--port", "0", "--key", "sk-mine")
     text = process.until("Stop with Ctrl-C.")
     assert "not from a Qwen model" in text
     url = re.search(r"curl -N (\S+)", text)
@@ -55,8 +55,8 @@ def test_what_it_prints_can_be_pasted(commands: Commands) -> None:
     assert process.stop(signal.SIGTERM)[0] == 0
 
 
-def test_a_reset_of_the_simulated_site_also_ends_the_rest_of_its_account(commands: Commands) -> None:
-    process = commands.start("demo", "--json", "--port", "0", environ={"QWEN_GATEWAY_LONGEST_REST": "600"})
+def test_a_reset_of_the_simulated_site_also_ends_the_rest_of_its_account(quick_commands: Commands) -> None:
+    process = quick_commands.start("demo", "--json", "--port", "0", environ={"QWEN_GATEWAY_LONGEST_REST": "600"})
     ready = json.loads(process.until("\n"))
     url, sim = ready["base_url"] + "/chat/completions", ready["simulator_url"] + "/__sim/"
     chat = {"model": "qwen", "messages": [{"role": "user", "content": "hello"}]}
@@ -71,26 +71,26 @@ def test_a_reset_of_the_simulated_site_also_ends_the_rest_of_its_account(command
     assert process.stop(signal.SIGTERM)[0] == 0
 
 
-def test_the_users_own_account_and_files_play_no_part(commands: Commands) -> None:
-    (commands.directory / ".env").write_text("QWEN_GATEWAY_NONSENSE=1\nQWEN_GATEWAY_HOST=0.0.0.0\n")
-    (commands.directory / "qwen-gateway.toml").write_text("nonsense = 1")
+def test_the_users_own_account_and_files_play_no_part(quick_commands: Commands) -> None:
+    (quick_commands.directory / ".env").write_text("QWEN_GATEWAY_NONSENSE=1\nQWEN_GATEWAY_HOST=0.0.0.0\n")
+    (quick_commands.directory / "qwen-gateway.toml").write_text("nonsense = 1")
     own = ("COOKIES", "TOKEN", "SITE_URL", "AUTH_URL", "API_KEYS", "PASS_THROUGH", "DATA_DIR", "CONFIG", "USER_AGENT")
     environ = {f"QWEN_GATEWAY_{name}": "nonsense" for name in own} | {"IS_DELETE": "nonsense", "VALID_TOKENS": ","}
     tuned = {"QWEN_GATEWAY_API_PREFIX": "/deep", "QWEN_GATEWAY_LOG_FILE": "demo.log"}
-    process = commands.start("demo", "--json", "--port", "0", environ=environ | tuned)
+    process = quick_commands.start("demo", "--json", "--port", "0", environ=environ | tuned)
     ready = json.loads(process.until("\n"))
     assert ready["base_url"].endswith("/deep/v1")
     fetch(ready["base_url"] + "/models", ready["key"])
     assert process.stop(signal.SIGTERM)[0] == 0
-    assert (commands.directory / "demo.log").exists()
+    assert (quick_commands.directory / "demo.log").exists()
 
 
-def test_without_a_port_it_finds_a_free_one(commands: Commands) -> None:
+def test_without_a_port_it_finds_a_free_one(quick_commands: Commands) -> None:
     with socket.socket() as other:
         with suppress(OSError):  # then somebody else has it, which is as good
             other.bind(("127.0.0.1", 8000))
             other.listen()
-        process = commands.start("demo", "--json")
+        process = quick_commands.start("demo", "--json")
         ready: Any = json.loads(process.until("\n"))
         assert not ready["base_url"].endswith(":8000/v1")
         fetch(ready["base_url"] + "/models", ready["key"])
@@ -98,14 +98,14 @@ def test_without_a_port_it_finds_a_free_one(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--port", "--simulator-port"])
-def test_a_port_that_was_asked_for_and_is_taken(commands: Commands, flag: str, taken_port: int) -> None:
+def test_a_port_that_was_asked_for_and_is_taken(quick_commands: Commands, flag: str, taken_port: int) -> None:
     others = () if flag == "--port" else ("--port", "0")
-    done = commands.run("demo", flag, str(taken_port), *others)
+    done = quick_commands.run("demo", flag, str(taken_port), *others)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"qwen-gateway: port {taken_port} on 127.0.0.1 is taken by another program.")
 
 
-def test_a_setting_that_cannot_be_used_is_said(commands: Commands) -> None:
-    done = commands.run("demo", environ={"QWEN_GATEWAY_IDLE_TIMEOUT": "soon"})
+def test_a_setting_that_cannot_be_used_is_said(quick_commands: Commands) -> None:
+    done = quick_commands.run("demo", environ={"QWEN_GATEWAY_IDLE_TIMEOUT": "soon"})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("qwen-gateway: idle_timeout (environment QWEN_GATEWAY_IDLE_TIMEOUT)")

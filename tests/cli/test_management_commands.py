@@ -10,9 +10,9 @@ from tests.cli.conftest import Commands
 
 
 @pytest.fixture
-def site(commands: Commands) -> Iterator[tuple[str, str]]:
+def site(quick_commands: Commands) -> Iterator[tuple[str, str]]:
     """URL and cookies of a simulator."""
-    process = commands.start("simulator", "--port", "0")
+    process = quick_commands.start("simulator", "--port", "0")
     text = process.until("Stop with Ctrl-C.")
     url, cookies = re.search(r"--site-url (\S+)", text), re.search(r"COOKIES='(.+)'", text)
     assert url is not None
@@ -21,13 +21,15 @@ def site(commands: Commands) -> Iterator[tuple[str, str]]:
     process.stop(signal.SIGINT)
 
 
-def test_an_account_and_a_key_from_their_beginning_to_their_end(commands: Commands, site: tuple[str, str]) -> None:
+def test_an_account_and_a_key_from_their_beginning_to_their_end(
+    quick_commands: Commands, site: tuple[str, str]
+) -> None:
     url, cookies = site
-    (commands.directory / "login.txt").write_text(f"Cookie: {cookies}")
-    (commands.directory / "own.toml").write_text(f'site_url = "{url}"\ndata_dir = "state"')
+    (quick_commands.directory / "login.txt").write_text(f"Cookie: {cookies}")
+    (quick_commands.directory / "own.toml").write_text(f'site_url = "{url}"\ndata_dir = "state"')
 
     def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-        done = commands.run(*arguments, "--config", "own.toml")
+        done = quick_commands.run(*arguments, "--config", "own.toml")
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         assert all(value not in done.stdout + done.stderr for value in re.findall(r"ey[\w.-]{20,}", cookies))
@@ -49,7 +51,7 @@ def test_an_account_and_a_key_from_their_beginning_to_their_end(commands: Comman
 
     for by in ("day", "key", "model", "account", "endpoint", "end"):
         assert run("usage", "--by", by)[0].startswith("No requests from ")
-    assert json.loads(run("secrets", "rotate", "--json")[0]) == {"sealed": 1}
+    assert json.loads(run("secrets", "rotate", "--json")[0]) == {"sealed": 1, "files": 0}
     run("accounts", "check", "me")
     run("accounts", "remove", "me", "--yes")
     run("accounts", "check", "me", code=2)

@@ -113,7 +113,11 @@ def digest(text: str) -> str:
     return f"GOT {len(text)} {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-@pytest.mark.parametrize("ending", [b"\n\n", b"\r\r", b"\x04", b"\n\x04"])
+@pytest.mark.parametrize(
+    ("terminal", "ending"),
+    [("dumb", b"\n\n"), ("dumb", b"\x04"), ("xterm", b"\r\r"), ("xterm", b"\n\x04")],
+    indirect=["terminal"],
+)
 def test_a_long_paste_of_several_lines_is_read_whole_and_not_shown(terminal: Terminal, ending: bytes) -> None:
     assert len(CURL) > 12_000
     terminal.type(CURL.encode() + ending)
@@ -148,7 +152,9 @@ def test_ctrl_c_stops_and_nothing_is_stored(terminal: Terminal) -> None:
     assert b"Traceback" not in terminal.shown
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("terminal", "number"), [("dumb", signal.SIGTERM), ("xterm", signal.SIGHUP)], indirect=["terminal"]
+)
 def test_a_signal_to_end_restores_the_terminal(terminal: Terminal, number: signal.Signals) -> None:
     terminal.type(b"token=canary")
     terminal.popen.send_signal(number)
@@ -157,6 +163,7 @@ def test_a_signal_to_end_restores_the_terminal(terminal: Terminal, number: signa
     assert b"Traceback" not in terminal.shown
 
 
+@pytest.mark.parametrize("terminal", ["xterm"], indirect=True)
 def test_nothing_pasted_is_said(terminal: Terminal) -> None:
     terminal.type(b"\n\x04")
     assert terminal.end() == 2

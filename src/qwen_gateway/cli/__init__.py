@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from qwen_gateway import __version__
-from qwen_gateway.cli import accounts, demo, keys, login, models, secrets, serve, settings, simulator, usage
+from qwen_gateway.cli import accounts, ask, demo, keys, login, models, secrets, serve, settings, simulator, usage
 
 app = typer.Typer(
     help="Use your own Qwen web chat account from programs that speak the OpenAI API.",
@@ -29,6 +29,7 @@ app.add_typer(keys.keys, name="keys")
 app.command("usage")(usage.usage)
 app.command("settings")(settings.settings)
 app.command("models")(models.models)
+app.command("ask", epilog=ask.EPILOG)(ask.ask)
 app.add_typer(secrets.secrets, name="secrets")
 app.command("simulator")(simulator.simulator)
 
