@@ -6,7 +6,8 @@ stand elsewhere:
 
 | case | what it needs | shown meanwhile |
 |---|---|---|
-| B27, B28, B47, A46 | images and documents | |
+| B27, B28, B47 | files: `test_files_and_conversations` | |
+| A46 | no conversation: `tests.relay.test_run_calls` | |
 | B36 | two gateways: `test_conversation_cluster` | |
 | B39, B44, B45, B46 | the dialects of Anthropic and of Responses | B45 by `X-Continue-From` |
 | B40 | Claude Code | its shape in OpenAI's dialect |

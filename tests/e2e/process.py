@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+from tests.services import place_sqlite
 
 from . import wire
 from .wire import Answer, Json
@@ -143,6 +144,8 @@ def serve(
     hurry = {"account_concurrency": 1000, "account_pace": 1_000_000, "account_burst": 1_000_000, "queue_size": 1000}
     given = {"port": 0, "data_dir": str(directory / "data"), "log_format": "json", "store_timeout": 10}
     settings = {**given, **hurry, **settings}
+    if "database_url" not in settings:
+        place_sqlite(Path(str(settings["data_dir"])) / "gateway.db")
     command = [sys.executable, "-m", "qwen_gateway", "serve", *arguments]
     with _process(command, directory, settings, legacy or {}) as (process, log):
         found: list[str] = []

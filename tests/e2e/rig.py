@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 from openai import AsyncOpenAI
+from tests.services import place_sqlite
 
 from qwen_gateway.accounts import credential
 from qwen_gateway.app import bootstrap, serving
@@ -27,6 +28,7 @@ from .process import environment
 from .wire import Answer, Json, exchange, request_bytes
 
 KEY = "sk-test-0123456789"
+LINE = (sys.executable, "-m", "qwen_gateway")
 QUICK: dict[str, Any] = {
     "heartbeat": 0.3,
     "first_event_timeout": 1.5,
@@ -68,6 +70,7 @@ class Rig:
     def __init__(self, sim: Simulator, service: Service, base_url: str, http: httpx2.AsyncClient, admin: str) -> None:
         self.sim, self.service, self.http, self.admin = sim, service, http, admin
         self.base_url, self.url, self.key = base_url, base_url.removesuffix("/v1"), KEY
+        self.data_dir = Path()
 
     def client(self, key: str = KEY, **more: Any) -> AsyncOpenAI:
         return AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=0, http_client=self.http, **more)
@@ -143,7 +146,7 @@ async def running(
     site: one that runs already; otherwise a fresh one."""
     async with contextlib.AsyncExitStack() as stack:
         sim = site if site is not None else await stack.enter_async_context(Simulator())
-        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=20))
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=20, verify=False))
         flags: dict[str, object] = {
             "site_url": sim_url or sim.url,
             "cookies": sim.cookies() if own else None,
@@ -154,6 +157,8 @@ async def running(
             **settings,
         }
         loaded = load({name: value for name, value in flags.items() if value is not None}, {}, directory).settings
+        if loaded.database_url is None:
+            place_sqlite(loaded.data_dir / "gateway.db")
         sim.site.controlled = True  # answers `ok` where a test programs nothing
         async with gateway(loaded) as (application, service):
             listener = serving.listen(loaded.host, loaded.port)
@@ -166,7 +171,9 @@ async def running(
             await server.startup([listener])
             try:
                 await asyncio.wait_for(ready.wait(), 5)
-                yield Rig(sim, service, address, http, (loaded.data_dir / bootstrap.FILE).read_text().strip())
+                rig = Rig(sim, service, address, http, (loaded.data_dir / bootstrap.FILE).read_text().strip())
+                rig.data_dir = loaded.data_dir
+                yield rig
             finally:
                 # Quicker than uvicorn's own end, which has tests with real processes.
                 for one in server.servers:
@@ -192,13 +199,15 @@ class Done:
         return found
 
 
-async def command(directory: Path, *arguments: str, given: str | bytes = "", **settings: object) -> Done:
-    """Runs `qwen-gateway` with these arguments to its end. given: on standard input. It works with the same data
-    directory as `process.serve` and `running`, unless the settings name another."""
+async def command(
+    directory: Path, *arguments: str, given: str | bytes = "", line: Sequence[str] = LINE, **settings: object
+) -> Done:
+    """Runs `qwen-gateway` with these arguments to its end. given: on standard input. line: what begins the command.
+    It works with the same data directory as `process.serve` and `running`, unless the settings name another."""
     variables = environment({"data_dir": str(directory / "data"), **settings})
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "qwen_gateway", *arguments],
+        [*line, *arguments],
         input=given.encode() if isinstance(given, str) else given,
         env=variables | {"COLUMNS": "200"},
         cwd=directory,

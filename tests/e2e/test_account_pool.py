@@ -109,7 +109,7 @@ async def test_a_caller_with_many_requests_does_not_keep_another_waiting_behind_
 async def test_who_finds_the_queue_full_is_told_when_to_come_back_and_the_others_are_served(tmp_path: Path) -> None:
     async with running(tmp_path, own=False, **QUICK, account_concurrency=1, queue_size=2) as rig:
         await rig.join("ann")
-        await rig.program(LONG | {"delay_ms": 100})
+        await rig.program(LONG | {"delay_ms": 60})
         answers = await _all(rig, 8)
         assert Counter(answer.status for answer in answers) == {200: 3, 503: 5}
         for answer in answers:

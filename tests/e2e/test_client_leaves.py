@@ -127,7 +127,7 @@ class Held:
 
 @LINUX
 @pytest.mark.timeout(120)
-async def test_a_thousand_clients_that_leave_at_random_moments_leave_nothing(tmp_path: Path) -> None:
+async def test_four_hundred_clients_that_leave_at_random_moments_leave_nothing(tmp_path: Path) -> None:
     rnd = random.Random(20261121)  # noqa: S311 - moments, not secrets
     async with Simulator() as sim:
         settings: Json = {"site_url": sim.url, "cookies": sim.cookies(), "api_keys": KEY, "delete_chats": "now"}
@@ -146,7 +146,7 @@ async def test_a_thousand_clients_that_leave_at_random_moments_leave_nothing(tmp
                         await asyncio.wait_for(reader.read(rnd.choice((1, 4000))), rnd.random() * 0.25)
                     await asyncio.sleep(rnd.random() * 0.02)
 
-            await asyncio.gather(*(one() for _ in range(1000)))
+            await asyncio.gather(*(one() for _ in range(400)))
 
             async def is_idle() -> bool:
                 health = (await wire.exchange(gateway.url, request_bytes("/health"))).json()
@@ -155,13 +155,13 @@ async def test_a_thousand_clients_that_leave_at_random_moments_leave_nothing(tmp
             await until_async(is_idle, 5)
             # A chat whose id never came is looked for two seconds later.
             await until(lambda: all(chat.deleted for chat in sim.site.chats.values()), 30)
-            assert sum(seen.aborted for seen in sim.site.seen) > 150
+            assert sum(seen.aborted for seen in sim.site.seen) > 60
             await asyncio.to_thread(process.wait, lambda: gateway.descriptors() <= baseline + 25, 30)
             sim.site.queue.clear()
             assert (await wire.exchange(gateway.url, request[False])).status == 200
             events = [line["event"] for line in gateway.lines()]
             assert set(events) <= {"ready", "request", "stop_failed", "delete_failed"}
-            assert events.count("request") >= 900
+            assert events.count("request") >= 360
 
 
 async def test_clients_that_leave_leave_no_task_behind(rig: Rig) -> None:

@@ -239,19 +239,20 @@ async def test_of_two_chats_the_one_that_is_free_is_asked(rig: Rig) -> None:
 
 
 async def test_a_busy_chat_is_waited_for_when_the_conversation_is_too_long_to_tell(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B32: what still runs there is stopped first."""
     monkeypatch.setattr(machine, "BUSY_WAITS", (0.05, 0.05))
-    client = Client(rig)
-    for number in range(3):
-        await client.say(f"{number} {'x' * 50_000}", str(number))
-    (chat,) = rig.sim.site.chats.values()
-    chat.busy_until = time.time() + 60
-    reply = await client.say("go on", "3")
-    assert (reply.way, reply.asked) == (NEXT, "go on")
-    assert rig.sim.site.stops == 1
-    assert len(rig.sim.site.chats) == 1
+    async with running(tmp_path, **CONVERSING, long_conversations="refuse") as rig:
+        client = Client(rig)
+        for number in range(3):
+            await client.say(f"{number} {'x' * 50_000}", str(number))
+        (chat,) = rig.sim.site.chats.values()
+        chat.busy_until = time.time() + 60
+        reply = await client.say("go on", "3")
+        assert (reply.way, reply.asked) == (NEXT, "go on")
+        assert rig.sim.site.stops == 1
+        assert len(rig.sim.site.chats) == 1
 
 
 IN_STREAM: Json = {"after_chunks": 0}

@@ -25,7 +25,7 @@ from .rig import until
 from .test_crosstalk import Talk, words
 from .wire import Json, request_bytes
 
-KILLS = int(os.environ.get("QWEN_GATEWAY_SOAK_KILLS", "4"))
+KILLS = int(os.environ.get("QWEN_GATEWAY_SOAK_KILLS", "3"))
 TALKS = 8
 AT_ONCE = 50
 """Chats that a gateway deletes after its start, before it looks again."""

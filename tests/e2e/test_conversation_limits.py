@@ -74,17 +74,19 @@ async def test_a_conversation_longer_than_one_message_goes_on(rig: Rig) -> None:
     assert len(tree(rig)) == 1
 
 
-async def test_a_conversation_longer_than_one_message_cannot_be_told_anew(rig: Rig) -> None:
-    """B30 after B18: the client is told to shorten it, as it would be without any chat."""
-    client = await _grown(rig, 3)
-    for chat in rig.sim.site.chats.values():
-        chat.deleted = True
-    client.add("user", "go on")
-    answer = await client.refused()
-    assert (answer.status, answer.error()["code"]) == (400, "context_length_exceeded")
-    assert answer.error()["param"] == "messages"
-    del client.messages[:4]
-    assert (await client.send("done")).way[0] == "replay"
+async def test_a_conversation_longer_than_one_message_may_not_be_told_anew(tmp_path: Path) -> None:
+    """B30 after B18 with `long_conversations = "refuse"`: the client is told to shorten it, as it would be without any
+    chat. Otherwise see `test_files_and_conversations`."""
+    async with running(tmp_path, **CONVERSING, long_conversations="refuse") as rig:
+        client = await _grown(rig, 3)
+        for chat in rig.sim.site.chats.values():
+            chat.deleted = True
+        client.add("user", "go on")
+        answer = await client.refused()
+        assert (answer.status, answer.error()["code"]) == (400, "context_length_exceeded")
+        assert answer.error()["param"] == "messages"
+        del client.messages[:4]
+        assert (await client.send("done")).way[0] == "replay"
 
 
 def _agent(rig: Rig, results: int = 12, size: int = 12_000) -> Client:
@@ -122,7 +124,7 @@ async def test_old_results_stay_whole_where_all_fits(rig: Rig) -> None:
 
 async def test_nothing_is_shortened_where_the_owner_does_not_want_it(tmp_path: Path) -> None:
     """B30 with `shorten_results = false`."""
-    async with running(tmp_path, **CONVERSING, shorten_results=False) as rig:
+    async with running(tmp_path, **CONVERSING, shorten_results=False, long_conversations="refuse") as rig:
         answer = await _agent(rig).refused()
         assert (answer.status, answer.error()["code"]) == (400, "context_length_exceeded")
         assert not rig.sim.site.chats

@@ -170,11 +170,11 @@ async def test_the_end_of_an_answer_that_was_left_is_not_that_of_the_next(
         with process.serve(tmp_path, **settings) as gateway:
             talk = Talk(gateway.url)
             await talk.say(GREETING)
-            for number in range(8):
+            for number in range(4):
                 talk.messages.append({"role": "user", "content": f"question {number}"})
                 await talk.leave()
                 await talk.send()
-    assert talk.texts[1::2] == [ANSWER] * 9
+    assert talk.texts[1::2] == [ANSWER] * 5
 
 
 def _view(sim: Simulator, seen: Seen) -> list[str]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from tests.accounts import browsers
+from tests.cli.forking import forking
 
 from qwen_gateway import __version__
 from qwen_gateway.app import bootstrap
@@ -31,9 +32,10 @@ class Home(NamedTuple):
     sim: Simulator
     site: Tap
     gateway: Gateway
+    line: list[str]
 
-    async def command(self, *arguments: str, given: str | bytes = "", **settings: object) -> Done:
-        return await command(self.directory, *arguments, given=given, site_url=self.site.url, **settings)
+    async def command(self, *arguments: str, given: str | bytes = "") -> Done:
+        return await command(self.directory, *arguments, given=given, line=self.line, site_url=self.site.url)
 
     async def ask(self, key: str | None = KEY, text: str = "hello") -> Answer:
         return await wire.exchange(self.gateway.url, request_bytes("/v1/chat/completions", ask(text), key=key))
@@ -63,8 +65,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]
     directory = tmp_path_factory.mktemp("house")
     async with Simulator() as sim, tapped(sim.url) as site:
         # Programs that call it have a key, so that it does not change who is let in when others are made.
-        with process.serve(directory, site_url=site.url, api_keys=KEY) as gateway:
-            yield Home(directory, sim, site, gateway)
+        with process.serve(directory, site_url=site.url, api_keys=KEY) as gateway, forking() as line:
+            yield Home(directory, sim, site, gateway, line)
 
 
 @pytest.fixture

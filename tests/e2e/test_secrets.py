@@ -29,7 +29,7 @@ async def test_no_content_and_no_secret_is_written_or_told(tmp_path: Path) -> No
             "log_level": "debug",
             "heartbeat": 5,
             "challenge_rest": 0.2,
-            "idle_timeout": 1,
+            "idle_timeout": 0.4,
         }
         with process.serve(tmp_path, **settings) as gateway:
             faults = [

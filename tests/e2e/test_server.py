@@ -377,7 +377,7 @@ async def test_a_mistake_of_ours_is_a_500_and_the_next_request_works(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(rig.service.turns, "begin", lambda *_: 1 / 0)
+        patch.setattr(rig.service.turns, "begin_all", lambda *_: 1 / 0)
         answer = await rig.post(ask("canary"))
     assert (answer.status, answer.error()["code"]) == (500, "internal_error")
     assert "division" not in answer.body.decode()

@@ -24,7 +24,8 @@ from .wire import MODEL, Answer, Json, ask, request_bytes
 pytestmark = pytest.mark.timeout(120)  # the first test waits for all cases
 PATH = "/v1/chat/completions"
 LONG: Json = {"text": "word " * 2000, "delay_ms": 20, "sticky": True}
-CASES = [*BEFORE, *(case for case in AFTER if case[1])]
+CASES = [*BEFORE[::4], *BEFORE[3::4], *(case for case in AFTER if case[1])]
+"""Each fault before the first words, one streamed and the next not, and in the midst of a stream."""
 
 
 def _name(case: Case) -> str:
@@ -272,7 +273,7 @@ async def test_a_kill_loses_no_row_of_a_request_that_ended_a_second_before(sim: 
                 if answer.whole:
                     ended[answer.headers["x-request-id"]] = time.monotonic()
 
-    for extra in (0.0, 0.07, 0.13, 0.21):
+    for extra in (0.0, 0.13):
         begun = len(ended)
         with process.serve(tmp_path, **settings) as gateway:
             clients = [asyncio.create_task(client(gateway.url)) for _ in range(6)]
@@ -288,7 +289,7 @@ async def test_a_kill_loses_no_row_of_a_request_that_ended_a_second_before(sim: 
             gateway, killed, missing, [*ended.items()][begun:]
         )
         lost |= missing
-    assert len(ended) > 100
+    assert len(ended) > 50
 
 
 def _life(gateway: process.Gateway, killed: float, missing: Collection[str], ended: list[tuple[str, float]]) -> str:

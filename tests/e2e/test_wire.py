@@ -259,7 +259,7 @@ BAD: list[tuple[bytes, str | None, str]] = [
     (_said(role="user", content=" "), "messages", "invalid_value"),
     (_said(role="robot", content="x"), "messages[0].role", "invalid_value"),
     (_said(role="user"), "messages[0].content", "invalid_value"),
-    (_said(role="user", content=IMAGE), "messages[0].content[0]", "unsupported_content"),
+    (_said(role="user", content=IMAGE), "messages[0].content[0].image_url.url", "url_not_allowed"),
     (_said(role="tool", content="x"), "messages[0].tool_call_id", "invalid_value"),
 ]
 

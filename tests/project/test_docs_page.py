@@ -37,11 +37,11 @@ def test_the_documentation_page_needs_nothing_from_elsewhere(gateway: str, tmp_p
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{gateway}/docs")
-        page.get_by_text("Answer a conversation").wait_for()
+        page.get_by_text("Answer a conversation", exact=True).wait_for()
         shown = page.inner_text("body")
         page.screenshot(path=tmp_path / "docs.png")
         browser.close()
-    for path in ("/v1/chat/completions", "/v1/models", "/health"):
+    for path in ("/v1/chat/completions", "/v1/files", "/v1/models", "/health"):
         assert path in shown
     assert [url for url in asked if not url.startswith((gateway, "data:"))] == []
     assert complaints == []
