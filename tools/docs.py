@@ -13,6 +13,7 @@ from typing import TypeGuard
 from prometheus_client.parser import text_string_to_metric_families
 
 from qwen_gateway.relay.counts import CallCounts
+from qwen_gateway.relay.uploads import UploadCounts
 from qwen_gateway.relay.watch import TurnRecord
 from qwen_gateway.server.metrics import Metrics, Now
 from qwen_gateway.settings_docs import env_example, settings_page
@@ -38,13 +39,58 @@ AGAIN = "Send it again. The gateway has already tried twice where nothing had be
 MEANINGS: dict[str, tuple[str, str]] = {
     "invalid_json": ("The body is not a JSON object.", "Correct the request."),
     "invalid_value": ("A parameter has a value that cannot be.", "`param` names it. Correct the request."),
-    "missing_required_parameter": ("`model` or `messages` is missing.", "Add it."),
+    "missing_required_parameter": (
+        "A parameter that there must be is missing, or a field or file of a form.",
+        "`param` names it. Add it.",
+    ),
     "unsupported_parameter": (
         "The parameter would change what the answer is, and cannot be honoured.",
         "Leave it out; in most programs this is a switch.",
     ),
     "unsupported_value": ("The parameter exists, this value of it cannot be honoured.", "Choose another value."),
-    "unsupported_content": ("A message holds something else than text.", "Send text only, for now."),
+    "unsupported_content": (
+        "The model does not take such files, or not together, or none in this message; or the part is unknown.",
+        "Take a model that the text names, or send the files apart ([files](files.md)).",
+    ),
+    "unsupported_file": (
+        "The site does not take files of this type, or this one; or it is damaged, or not what was said of it.",
+        "Convert it, or say the right type; the text lists what is taken.",
+    ),
+    "file_too_large": (
+        "The file is larger than files of its kind may be.",
+        "Send a smaller one, or raise `max_image_bytes` and the like, up to what the site takes.",
+    ),
+    "too_many_files": (
+        (
+            "More files than one question, one request or one form can hold; or they leave no room for a text below "
+            "`max_prompt_bytes`."
+        ),
+        "Send fewer at once; start a new conversation if it has collected them.",
+    ),
+    "file_not_found": (
+        "No such file is kept here for this key. In a message the status is 400, and `param` names the part.",
+        "It may have been deleted, or have expired: upload it again.",
+    ),
+    "file_unreadable": ("The site could not read the document.", "Is it damaged, encrypted or empty? Send its text."),
+    "file_changed": ("The file was changed while `qwen-gateway ask` read it.", "Ask again once nothing writes to it."),
+    "url_not_allowed": (
+        "The address is not one that files are fetched from: not public, of an odd form, or fetching is switched off.",
+        "Send the file itself; for a network of your own `fetch_networks`.",
+    ),
+    "url_unreachable": ("Nothing, or no file, came from the address.", "Check it, or send the file itself."),
+    "invalid_form": ("The body cannot be read as `multipart/form-data`.", "Send it as `curl -F` does."),
+    "file_quota_exceeded": (
+        "The key would keep more than `max_kept_bytes` at `/v1/files`.",
+        "Delete files (`DELETE /v1/files/{id}`), or raise the setting.",
+    ),
+    "upload_not_found": ("There is no such upload in parts, for this key.", "Begin another."),
+    "upload_completed": ("The upload in parts is complete already.", "Use the file that it became."),
+    "upload_cancelled": ("The upload in parts was given up.", "Begin another."),
+    "upload_expired": ("The upload in parts was not complete within an hour.", "Begin another."),
+    "part_not_found": ("The upload has no part of this id.", "`param` names it. Send the part, then complete."),
+    "too_many_parts": ("The upload has 10,000 parts already.", "Begin another, with larger parts."),
+    "wrong_upload_size": ("The parts have more or fewer bytes than were announced.", "Send what was announced."),
+    "wrong_checksum": ("`md5` is not that of the parts in this order.", "Send the parts again."),
     "unsupported_tool": (
         "A tool is of another type than `function`.",
         "Offer functions only; the site's own search is `enable_search`.",
@@ -107,7 +153,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "no_account": ("No Qwen account is connected.", "`qwen-gateway login`, or try `qwen-gateway demo`."),
     "account_paused": ("The account was paused.", "`qwen-gateway accounts resume NAME`"),
     "overloaded": (
-        "`max_in_flight` requests run, or `queue_size` wait for an account, or none got free within `queue_timeout`.",
+        "`max_in_flight`, `queue_size`, `queue_timeout` or `spool_bytes` is reached, or the disk is full.",
         "Send it again in a moment, and fewer at once.",
     ),
     "draining": ("The gateway is stopping.", "Send it again once it has started."),
@@ -116,7 +162,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "See to it ([store](store.md)). Nothing is wrong with the caller's key.",
     ),
     "vault_key_wrong": (
-        "The stored sessions cannot be decrypted: the secret key is not the one that they were sealed with.",
+        "Stored sessions or files cannot be decrypted: the secret key is not the one that they were sealed with.",
         "Put the earlier key back ([store](store.md)).",
     ),
     "internal_error": ("A mistake in the gateway.", "Report it, with the log lines of this request id."),
@@ -149,6 +195,25 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "The account's limit at Qwen is reached for this model or feature.",
         "Wait until `retry-after`, or choose another model.",
     ),
+    "upload_rate_limited": (
+        "The account has uploaded as many files as the site allows for a while: some 20, then none for 75 s.",
+        "Wait `retry-after` seconds. Answers without new files go on meanwhile.",
+    ),
+    "upload_failed": (
+        (
+            "The site's storage did not take a file, or the site reads no documents at the moment. Nothing was asked. "
+            "As 503, with leave to send it again: it was the document of a long conversation."
+        ),
+        "Send it again; if the text says so, set the clock of this computer.",
+    ),
+    "upload_timeout": (
+        "The files of the question were not at the site within `upload_timeout`.",
+        "Send fewer or smaller ones, or raise the setting.",
+    ),
+    "file_parse_timeout": (
+        "The site did not get done with reading a document within `parse_timeout`.",
+        "Send it again, or its text.",
+    ),
     "upstream_busy": ("The site, or this account there, is busy.", "Wait `retry-after` seconds, then send it again."),
     "upstream_chat_lost": ("The chat at the site is gone.", AGAIN),
     "upstream_empty": ("The site accepted the question and sent no answer.", AGAIN),
@@ -178,12 +243,19 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "event_too_large": ("The site sent a single event of more than 8 MB.", "Ask for less at once."),
 }
 
-# Codes that reach their fault as a value, so that no call of a fault's class shows them.
+# Codes that reach their fault as a value, so that no call of a fault's class shows them; and codes that several classes
+# have, of which this one is what a client gets.
 _HANDED_ON: dict[str, type[Fault]] = {
     "invalid_tool_call": faults.Unfit,
     "unsupported_tool": faults.InvalidRequest,
     "tool_choice_unsatisfied": faults.Unfit,
     "tool_call_intercepted": faults.Unfit,
+    "file_not_found": faults.NotFound,
+    "part_not_found": faults.InvalidRequest,
+    "upload_cancelled": faults.InvalidRequest,
+    "upload_completed": faults.InvalidRequest,
+    "upload_expired": faults.InvalidRequest,  # the storage's own word is between our packages
+    "upload_failed": faults.UploadFailed,
 }
 
 
@@ -191,7 +263,7 @@ def raised() -> dict[str, type[Fault]]:
     """Every code that the sources can raise, with its class."""
     kinds = {name: kind for name, kind in vars(faults).items() if isinstance(kind, type) and issubclass(kind, Fault)}
     kinds.pop("Fault")  # only for matters between our own packages
-    found = dict(_HANDED_ON)
+    found: dict[str, type[Fault]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         if "simulator" in path.parts:
             continue
@@ -205,7 +277,7 @@ def raised() -> dict[str, type[Fault]]:
                 given = [word.value for word in node.keywords if word.arg == "code"]
                 codes = _codes(given[0], tables) if given else [kind.code]
                 found.update(dict.fromkeys(codes, kind))
-    return found
+    return found | _HANDED_ON
 
 
 def _is_fault(node: ast.AST, kinds: dict[str, type[Fault]]) -> TypeGuard[ast.ClassDef]:
@@ -276,6 +348,8 @@ def metric_table() -> str:
         usage_dropped=lambda: 0,
         site_closed=lambda: False,
         store_up=lambda: True,
+        uploads=lambda: UploadCounts(0, 0, 0, 0, 0, 0),
+        spooled=lambda: 0,
     )
     metrics = Metrics(now)
     record = TurnRecord("", "openai_chat", tries=1, first_event=1.0, queued=1.0, usage=Usage(1, 1))

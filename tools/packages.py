@@ -30,6 +30,8 @@ NEEDS = {
     "postgresql": Need("postgresql", ("/usr/lib/postgresql/*/bin/initdb", "initdb")),
     # Limits that several processes share.
     "redis": Need("redis-server", ("redis-server",)),
+    # Forms with files, as people send them.
+    "curl": Need("curl", ("curl",)),
     # Clients that are written for it, and how they are installed.
     "node": Need("nodejs", ("node",), "clients"),
     "npm": Need("npm", ("npm",), "clients"),
