@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-from tests.services import place_sqlite
 
 from . import wire
 from .wire import Answer, Json
@@ -145,6 +144,8 @@ def serve(
     given = {"port": 0, "data_dir": str(directory / "data"), "log_format": "json", "store_timeout": 10}
     settings = {**given, **hurry, **settings}
     if "database_url" not in settings:
+        from tests.services import place_sqlite  # noqa: PLC0415 - programs' own tests have no library for databases
+
         place_sqlite(Path(str(settings["data_dir"])) / "gateway.db")
     command = [sys.executable, "-m", "qwen_gateway", "serve", *arguments]
     with _process(command, directory, settings, legacy or {}) as (process, log):
