@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from qwen_gateway.dialects.openai_chat_values import UNREADABLE, Fields, invalid, refused
 from qwen_gateway.turn.content import Bytes
-from qwen_gateway.turn.files import FilePart, Given, Kind, Remote, Stored
+from qwen_gateway.turn.files import FilePart, Given, Kind, Remote, Stored, last_part
 
 LONGEST_ADDRESS = 8192
 """Characters; what browsers and servers agree on."""
@@ -136,7 +136,7 @@ def _file(fields: Fields, path: str, kind: Kind | None = None) -> FilePart:
             raise refused(place, f"at most {LONGEST_ID} characters")
     else:
         source, media_type = _source(fields[given[0]], place, bare=given[0] == "file_data")
-    name = _string(fields, "filename", path).replace("\\", "/").rpartition("/")[2]
+    name = last_part(_string(fields, "filename", path))
     return FilePart(source, kind, media_type, name, path)
 
 

@@ -3,6 +3,7 @@
 from unicodedata import category
 
 from qwen_gateway.media.formats import Format
+from qwen_gateway.turn.files import last_part
 
 LONGEST = 200
 """Bytes of UTF-8."""
@@ -13,7 +14,7 @@ _LOOKED_AT = 4096
 
 def plain(name: str) -> str:
     """The last part of a path, of either system's form, without what cannot be seen. May be empty."""
-    last = name.replace("\\", "/").rpartition("/")[2]
+    last = last_part(name)
     if len(last) > 2 * _LOOKED_AT:  # of a name of megabytes, no more than can stay is gone through
         last = last[:_LOOKED_AT] + last[-_LOOKED_AT:]
     # Not printable: control characters, marks of direction, halves of pairs, ends of lines, and blanks of odd widths.

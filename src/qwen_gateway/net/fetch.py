@@ -22,6 +22,7 @@ from qwen_gateway.net.lookups import Lookups
 from qwen_gateway.net.public_addresses import IP, Network, Reach
 from qwen_gateway.relay.file_ports import Fetched, Spool, SpoolWriter
 from qwen_gateway.turn.faults import BodyTooLarge, InvalidRequest
+from qwen_gateway.turn.files import last_part
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host name and port → IP addresses. Raises OSError."""
@@ -231,7 +232,7 @@ def _name(reply: aiohttp.ClientResponse, address: Address) -> str:
 
 
 def _last_part(name: str) -> str:
-    name = re.split(r"[/\\]", name)[-1]
+    name = last_part(name)
     name = "".join(character for character in name if unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp"))
     name = name.strip()[-MAX_NAME:]
     return "" if name in (".", "..") else name

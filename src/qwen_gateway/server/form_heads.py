@@ -9,6 +9,8 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
+from qwen_gateway.turn.files import last_part
+
 _VALUE = re.compile(rb"[ \t]*([^\s;]+)[ \t]*")
 _OPTION = re.compile(rb';[ \t]*(?:([^\s;="]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;"]*))?[ \t]*', re.DOTALL)
 _ESCAPED = re.compile(rb'\\([\\"])')
@@ -71,7 +73,7 @@ def file_name(given: dict[bytes, bytes]) -> str | None:
         name = _text(_decoded(plain))
     else:
         return "" if b"filename*" in given else None
-    name = name.replace("\\", "/").rpartition("/")[2]
+    name = last_part(name)
     name = "".join(character for character in name if unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp"))
     name = name.strip()[-MAX_NAME:]
     return "" if name in (".", "..") else name

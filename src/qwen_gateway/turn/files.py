@@ -11,6 +11,11 @@ from msgspec import Struct
 Kind = Literal["image", "audio", "video", "document"]
 
 
+def last_part(path: str) -> str:
+    """A file's name without its folders, whichever system wrote the path."""
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
 class Content(Protocol):
     """The bytes of a file, wherever they are kept. sha256: of all of them, in hexadecimal digits."""
 
